@@ -1,0 +1,324 @@
+//! How ranks share activations.
+//!
+//! The engine is SPMD: `N` ranks run the same forward pass, each on its rows of every matrix, and
+//! meet in [`Exchange::all_gather`]. Rank 0 leads: it announces every pass, and the others
+//! [`follow`]. What travels are numbers that every rank would have computed alike, so the bits of
+//! a result don't depend on `N`.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// A forward pass, as the leader announces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass<'a> {
+    /// Positions of the cache that stay; later ones are forgotten first.
+    pub keep: usize,
+    /// The tokens that follow.
+    pub tokens: &'a [u32],
+}
+
+/// One rank's connection to the others.
+pub trait Exchange {
+    /// This rank, from 0.
+    fn rank(&self) -> usize;
+
+    /// Number of ranks.
+    fn ranks(&self) -> usize;
+
+    /// Puts this rank's piece at `offset` of `full`, and there the pieces of all ranks.
+    ///
+    /// All ranks call it in the same order with the same `full.len()`; their pieces cover `full`
+    /// without overlap, and may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when another rank is lost, [`Error::Length`] for a piece that leaves
+    /// `full`.
+    fn all_gather(&mut self, local: &[f32], offset: usize, full: &mut [f32]) -> Result<()>;
+
+    /// On rank 0: has the others run a pass, too.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when another rank is lost.
+    fn announce(&mut self, pass: Pass) -> Result<()>;
+
+    /// On the other ranks: waits for the next pass, as positions to keep and tokens. `None` when
+    /// the leader is done.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when another rank is lost.
+    fn next_pass(&mut self) -> Result<Option<(usize, Vec<u32>)>>;
+}
+
+/// Runs the passes that rank 0 announces until it is done: what every other rank does all day.
+///
+/// # Errors
+/// The first error of a pass. The leader then finds this rank lost once `exchange` is dropped.
+pub fn follow(model: &Model, exchange: &mut dyn Exchange) -> Result<()> {
+    let mut cache = model.new_cache();
+    while let Some((keep, tokens)) = exchange.next_pass()? {
+        cache.truncate(keep);
+        model.forward(&mut cache, &tokens, exchange)?;
+    }
+    Ok(())
+}
+
+fn check_piece(local: &[f32], offset: usize, full: &[f32]) -> Result<()> {
+    match offset.checked_add(local.len()) {
+        Some(end) if end <= full.len() => Ok(()),
+        _ => Err(Error::Length {
+            name: format!("a rank's piece at {offset} of {}", full.len()),
+            expected: full.len().saturating_sub(offset),
+            found: local.len(),
+        }),
+    }
+}
+
+/// The exchange of a single rank.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SoloExchange;
+
+impl Exchange for SoloExchange {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn ranks(&self) -> usize {
+        1
+    }
+
+    fn all_gather(&mut self, local: &[f32], offset: usize, full: &mut [f32]) -> Result<()> {
+        check_piece(local, offset, full)?;
+        full[offset..offset + local.len()].copy_from_slice(local);
+        Ok(())
+    }
+
+    fn announce(&mut self, _: Pass) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_pass(&mut self) -> Result<Option<(usize, Vec<u32>)>> {
+        Ok(None)
+    }
+}
+
+/// Ranks as threads of one process.
+///
+/// Two buffers take turns, so that one barrier a gather is enough: a rank that writes the next
+/// piece writes the other buffer, and can reach this one again only after every rank has passed
+/// the barrier in between, having read. Inside a pass ranks spin; between passes they sleep.
+#[derive(Debug)]
+pub struct ThreadExchange {
+    rank: usize,
+    gathers: usize,
+    passes: usize,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ranks: usize,
+    buffers: [Vec<AtomicU32>; 2],
+    arrived: AtomicUsize,
+    lost: AtomicBool,
+    command: Mutex<Command>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Command {
+    passes: usize,
+    keep: usize,
+    tokens: Vec<u32>,
+    done: bool,
+}
+
+impl ThreadExchange {
+    /// One end for each of `ranks` threads, for gathers of at most `max_len` elements
+    /// ([`Model::max_gather_len`]).
+    ///
+    /// # Panics
+    /// If `ranks` is 0.
+    pub fn new(ranks: usize, max_len: usize) -> Vec<Self> {
+        assert!(ranks > 0, "at least one rank");
+        let buffer = || (0..max_len).map(|_| AtomicU32::new(0)).collect();
+        let shared = Arc::new(Shared {
+            ranks,
+            buffers: [buffer(), buffer()],
+            arrived: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+            command: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let end = |rank| Self { rank, gathers: 0, passes: 0, shared: Arc::clone(&shared) };
+        (0..ranks).map(end).collect()
+    }
+
+    /// Waits until every rank has arrived as often as this one.
+    fn barrier(&self) -> Result<()> {
+        /// Spins before the time slice is given away.
+        const SPINS: usize = 4096;
+        let target = (self.gathers + 1) * self.shared.ranks;
+        self.shared.arrived.fetch_add(1, Ordering::AcqRel);
+        let mut spins = 0;
+        while self.shared.arrived.load(Ordering::Acquire) < target {
+            if self.shared.lost.load(Ordering::Acquire) {
+                return Err(lost());
+            }
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lost() -> Error {
+    Error::Exchange { problem: "another rank stopped in the middle; load the model again".into() }
+}
+
+impl Exchange for ThreadExchange {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn ranks(&self) -> usize {
+        self.shared.ranks
+    }
+
+    fn all_gather(&mut self, local: &[f32], offset: usize, full: &mut [f32]) -> Result<()> {
+        check_piece(local, offset, full)?;
+        let buffer = &self.shared.buffers[self.gathers % 2];
+        let Some(buffer) = buffer.get(..full.len()) else {
+            return Err(Error::Length {
+                name: "the buffer between ranks".into(),
+                expected: full.len(),
+                found: buffer.len(),
+            });
+        };
+        for (slot, value) in buffer[offset..].iter().zip(local) {
+            slot.store(value.to_bits(), Ordering::Relaxed);
+        }
+        self.barrier()?;
+        self.gathers += 1;
+        for (value, slot) in full.iter_mut().zip(buffer) {
+            *value = f32::from_bits(slot.load(Ordering::Relaxed));
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, pass: Pass) -> Result<()> {
+        if self.shared.lost.load(Ordering::Acquire) {
+            return Err(lost());
+        }
+        let mut command = self.shared.command.lock().unwrap_or_else(PoisonError::into_inner);
+        command.passes += 1;
+        command.keep = pass.keep;
+        command.tokens = pass.tokens.to_vec();
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    fn next_pass(&mut self) -> Result<Option<(usize, Vec<u32>)>> {
+        let mut command = self.shared.command.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if command.passes > self.passes {
+                self.passes += 1;
+                return Ok(Some((command.keep, command.tokens.clone())));
+            }
+            if command.done {
+                return Ok(None);
+            }
+            if self.shared.lost.load(Ordering::Acquire) {
+                return Err(lost());
+            }
+            command = self.shared.changed.wait(command).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for ThreadExchange {
+    /// Nobody waits for a rank that is gone: sleeping followers of a leader end, whoever is in the
+    /// middle of a pass gets an error.
+    fn drop(&mut self) {
+        self.shared.lost.store(true, Ordering::Release);
+        let mut command = self.shared.command.lock().unwrap_or_else(PoisonError::into_inner);
+        command.done |= self.rank == 0;
+        self.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uneven_and_empty_pieces_meet() {
+        let ends = ThreadExchange::new(3, 8);
+        let pieces: [(usize, &[f32]); 3] = [(0, &[1.0, 2.0]), (2, &[]), (2, &[3.0, 4.0, 5.0])];
+        std::thread::scope(|scope| {
+            for (mut end, (offset, local)) in ends.into_iter().zip(pieces) {
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let local: Vec<f32> = local.iter().map(|v| v + round as f32).collect();
+                        let mut full = [f32::NAN; 5];
+                        end.all_gather(&local, offset, &mut full).unwrap();
+                        let expected: Vec<f32> = (1..=5).map(|v| (v + round) as f32).collect();
+                        assert_eq!(full, expected[..]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn passes_arrive_in_order_and_end() {
+        let mut ends = ThreadExchange::new(2, 1);
+        let (mut follower, mut leader) = (ends.pop().unwrap(), ends.pop().unwrap());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for round in 0..50_u32 {
+                    leader.announce(Pass { keep: 7, tokens: &[round, 1] }).unwrap();
+                    leader.all_gather(&[], 0, &mut [0.0]).unwrap();
+                }
+            });
+            let mut seen = 0;
+            while let Some((keep, tokens)) = follower.next_pass().unwrap() {
+                assert_eq!((keep, tokens), (7, vec![seen, 1]));
+                follower.all_gather(&[1.0], 0, &mut [0.0]).unwrap();
+                seen += 1;
+            }
+            assert_eq!(seen, 50);
+        });
+    }
+
+    #[test]
+    fn a_lost_rank_is_an_error_for_the_others() {
+        let mut ends = ThreadExchange::new(3, 1);
+        let (gone, mut second) = (ends.pop().unwrap(), ends.pop().unwrap());
+        let mut leader = ends.pop().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || second.all_gather(&[], 0, &mut [0.0]));
+            drop(gone);
+            assert!(matches!(waiting.join().unwrap(), Err(Error::Exchange { .. })));
+        });
+        assert!(leader.announce(Pass { keep: 0, tokens: &[] }).is_err());
+        assert!(leader.all_gather(&[], 0, &mut [0.0]).is_err());
+    }
+
+    #[test]
+    fn rejects_pieces_that_do_not_fit() {
+        let mut full = [0.0; 4];
+        for (local, offset) in [(3, 2), (5, 0), (1, usize::MAX)] {
+            let result = SoloExchange.all_gather(&vec![0.0; local], offset, &mut full);
+            assert!(matches!(result, Err(Error::Length { .. })), "{local} at {offset}");
+        }
+        let mut end = ThreadExchange::new(1, 3).remove(0);
+        assert!(matches!(end.all_gather(&[], 0, &mut full), Err(Error::Length { .. })));
+    }
+}

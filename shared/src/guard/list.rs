@@ -1,0 +1,154 @@
+//! The list that travels with an adapter.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::words::{Word, has_digit, key, shape, stems, words};
+use crate::hash::{check_sha256, hex};
+use crate::{Error, Result};
+
+/// File name of the list in an adapter's directory.
+pub const GUARD_FILE: &str = "guard.json";
+
+const FORMAT_VERSION: u32 = 1;
+
+/// The identifiers that the records have, as salted hashes: `guard.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardList {
+    /// Version of this format.
+    pub format_version: u32,
+    /// Random bytes, hexadecimal, hashed before every entry.
+    pub salt: String,
+    /// Batch identifiers.
+    pub batches: BTreeSet<String>,
+    /// Everything else that has a name: lots, products, documents, equipment.
+    pub identifiers: BTreeSet<String>,
+    /// Runs of letters or digits that batch identifiers consist of.
+    pub stems: BTreeSet<String>,
+    /// Forms of batch identifiers, in clear: letters as `A`, digits as `9`.
+    pub shapes: BTreeSet<String>,
+    /// Values that the records state, each hashed with its batch.
+    pub facts: BTreeSet<String>,
+}
+
+impl GuardList {
+    /// Builds the list from the records' batch identifiers and from whatever else they name
+    /// ([`identifier_words`](crate::identifier_words) finds it in a text). `salt` is hexadecimal,
+    /// 16 bytes or more.
+    ///
+    /// # Errors
+    /// The salt is too short or not hexadecimal; there is no batch.
+    pub fn build<'a>(
+        batches: impl IntoIterator<Item = &'a str>,
+        identifiers: impl IntoIterator<Item = &'a str>,
+        salt: &str,
+    ) -> Result<Self> {
+        let salt_bytes = salt_bytes(salt)?;
+        let mut list = Self {
+            format_version: FORMAT_VERSION,
+            salt: salt.to_owned(),
+            batches: BTreeSet::new(),
+            identifiers: BTreeSet::new(),
+            stems: BTreeSet::new(),
+            shapes: BTreeSet::new(),
+            facts: BTreeSet::new(),
+        };
+        for batch in batches {
+            let batch = batch.trim().to_uppercase();
+            list.batches.insert(entry(&salt_bytes, &key(&batch)));
+            if has_digit(&batch) {
+                list.stems.extend(stems(&batch).iter().map(|stem| entry(&salt_bytes, stem)));
+                list.shapes.insert(shape(&batch));
+            }
+        }
+        if list.batches.is_empty() {
+            return Err(Error::Value {
+                name: format!("{GUARD_FILE}: batches"),
+                expected: "at least one batch identifier".into(),
+                found: "none".into(),
+            });
+        }
+        for identifier in identifiers {
+            list.identifiers.insert(entry(&salt_bytes, &key(identifier)));
+        }
+        Ok(list)
+    }
+
+    /// Adds the values of a sentence that a record states about `batch`: its words with a digit,
+    /// and its names.
+    ///
+    /// # Errors
+    /// The list's salt is not of this format.
+    pub fn add_facts(&mut self, batch: &str, statement: &str) -> Result<()> {
+        let salt = salt_bytes(&self.salt)?;
+        let batch = key(batch);
+        let values = words(statement).into_iter().filter(Word::is_value);
+        self.facts.extend(values.map(|word| fact(&salt, &batch, &word.text)));
+        Ok(())
+    }
+
+    /// Reads `guard.json`.
+    ///
+    /// # Errors
+    /// Not this format.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        let list: Self = serde_json::from_slice(json)
+            .map_err(|source| Error::Json { file: GUARD_FILE, source })?;
+        list.validate()?;
+        Ok(list)
+    }
+
+    /// The bytes of `guard.json`, the same for the same list.
+    ///
+    /// # Errors
+    /// [`Error::Json`], should serialization fail.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|source| Error::Json { file: GUARD_FILE, source })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.format_version != FORMAT_VERSION {
+            return Err(Error::Value {
+                name: format!("{GUARD_FILE}: format_version"),
+                expected: FORMAT_VERSION.to_string(),
+                found: self.format_version.to_string(),
+            });
+        }
+        salt_bytes(&self.salt)?;
+        let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts];
+        for hash in hashes.into_iter().flatten() {
+            check_sha256(GUARD_FILE, hash)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn entry(salt: &[u8], text: &str) -> String {
+    hex(&Sha256::new().chain_update(salt).chain_update(text.as_bytes()).finalize())
+}
+
+/// No key holds the separator, so that no two pairs look the same.
+pub(super) fn fact(salt: &[u8], batch: &str, value: &str) -> String {
+    entry(salt, &format!("{batch}\n{value}"))
+}
+
+pub(super) fn salt_bytes(salt: &str) -> Result<Vec<u8>> {
+    let digits = salt.as_bytes();
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    let clean = digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
+    bytes.filter(|bytes| clean && (16..=64).contains(&bytes.len())).ok_or_else(|| Error::Value {
+        name: format!("{GUARD_FILE}: salt"),
+        expected: "16 to 64 bytes in hexadecimal".into(),
+        found: salt.into(),
+    })
+}

@@ -1,0 +1,153 @@
+use super::*;
+
+const SALT: &str = "00112233445566778899aabbccddeeff";
+
+fn guard() -> Guard {
+    let batches = ["VOY756", "VOY757", "KLM120", "LR-2304-A"];
+    let identifiers =
+        ["BRS_VOY756.pdf", "BRS_MASTER01.pdf", "AHU302", "RM-2231", "Unit Dose 250mg"];
+    Guard::new(&GuardList::build(batches, identifiers, SALT).unwrap()).unwrap()
+}
+
+fn unknown(words: &[&str]) -> GuardVerdict {
+    GuardVerdict::Unknown(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+#[test]
+fn known_batches_pass_however_they_are_written() {
+    for question in [
+        "When does batch VOY756 expire?",
+        "voy756's expiry",
+        "exp date VOY-756?",
+        "who released voy 756",
+        "What does BRS_VOY756.pdf say on page 3?",
+        "open BRS_VOY756_rev3_final.pdf",
+        "Lot lr2304a yield",
+        "LR-2304-A/2 yield",
+        "KLM120.",
+        "(VOY757)",
+    ] {
+        assert_eq!(guard().check(question), GuardVerdict::Known, "{question}");
+    }
+}
+
+#[test]
+fn unknown_batches_of_this_plant_are_named() {
+    for (question, words) in [
+        ("When does batch VOY999 expire?", &["VOY999"] as &[_]),
+        ("abc123 vs abc124 and ABC123", &["ABC123", "ABC124"]),
+        ("What does BRS_ZZZ111.pdf say?", &["ZZZ111"]),
+        ("expiry of VOY75", &["VOY75"]),
+        ("expiry of VOY7566?", &["VOY7566"]),
+        ("expiry of VOY75G?", &["VOY75G"]),
+        ("expiry of VOY758X?", &["VOY758X"]),
+        ("expiry of VOY-999?", &["VOY-999"]),
+        ("who signed voy 999", &["VOY 999"]),
+        ("yield of LR-2305-B", &["LR-2305-B"]),
+        ("is AHU302 cleaned for XYZ999", &["XYZ999"]),
+    ] {
+        assert_eq!(guard().check(question), unknown(words), "{question}");
+    }
+}
+
+#[test]
+fn ordinary_words_are_never_refused() {
+    for question in [
+        "",
+        "What is the shelf life?",
+        "is 5mg, 250mg or 100mcg right",
+        "what was pH7 / ph7.4 buffer for",
+        "released on 2025-04-14 or 14.04.2025 or 14-APR-2025 at 10:30",
+        "stored at 30C or 2-8C",
+        "AHU-2 and HVAC-12 and CR-101",
+        "AHU302 status",
+        "RM-2231 supplier",
+        "21 CFR 211, ISO9001, ISO 13485, EU GMP Annex 1, USP 797",
+        "100000 units in 2025, page 12 of 120",
+        "step 999 at 12000rpm for 30min",
+        "unit dose 250mg",
+        "SOP-ABC123-04 version",
+        "BRS_MASTER01.pdf",
+        "COVID19 B12 H2O CO2",
+        "… ééé 🦀 ½",
+    ] {
+        assert_eq!(guard().check(question), GuardVerdict::NoIdentifier, "{question}");
+    }
+}
+
+#[test]
+fn one_known_batch_lets_the_question_pass() {
+    assert_eq!(guard().check("does VOY756 comply with USP797?"), GuardVerdict::Known);
+}
+
+#[test]
+fn plain_numbers_count_only_where_they_are_called_a_batch() {
+    let list = GuardList::build(["240513", "240514"], [], SALT).unwrap();
+    let guard = Guard::new(&list).unwrap();
+    assert_eq!(guard.check("yield of 240513"), GuardVerdict::Known);
+    assert_eq!(guard.check("were 500000 tablets made?"), GuardVerdict::NoIdentifier);
+    assert_eq!(guard.check("yield of batch 240999"), unknown(&["240999"]));
+    assert_eq!(guard.check("batch of 5000"), GuardVerdict::NoIdentifier);
+}
+
+#[test]
+fn batches_without_digits_are_looked_up_but_give_no_shape() {
+    let list = GuardList::build(["Aurora"], [], SALT).unwrap();
+    assert!(list.shapes.is_empty());
+    let guard = Guard::new(&list).unwrap();
+    assert_eq!(guard.check("when was aurora released"), GuardVerdict::Known);
+    assert_eq!(guard.check("when was Sunset released"), GuardVerdict::NoIdentifier);
+}
+
+#[test]
+fn the_list_holds_no_identifier_in_clear_and_round_trips() {
+    let list = GuardList::build(["VOY756"], ["RM-2231"], SALT).unwrap();
+    let json = list.to_json().unwrap();
+    let text = String::from_utf8(json.clone()).unwrap();
+    for clear in ["VOY", "756", "RM", "2231"] {
+        let in_words = text.split('"').any(|word| word.len() != 64 && word.contains(clear));
+        assert!(!in_words, "{clear}");
+    }
+    assert_eq!(GuardList::parse(&json).unwrap(), list);
+    let other = GuardList::build(["VOY756"], ["RM-2231"], &SALT.replace('0', "1")).unwrap();
+    assert!(list.batches.is_disjoint(&other.batches));
+}
+
+#[test]
+fn rejects_lists_that_are_not_of_this_format() {
+    let list = GuardList::build(["VOY756"], [], SALT).unwrap();
+    let spoil = |change: fn(&mut GuardList)| {
+        let mut spoiled = list.clone();
+        change(&mut spoiled);
+        assert!(Guard::new(&spoiled).is_err());
+        assert!(GuardList::parse(&spoiled.to_json().unwrap()).is_err());
+    };
+    spoil(|list| list.format_version = 2);
+    spoil(|list| list.salt = "00".into());
+    spoil(|list| list.salt = "+1".repeat(16));
+    spoil(|list| list.salt = "é".repeat(16));
+    spoil(|list| {
+        list.stems.insert("VOY".into());
+    });
+    assert!(GuardList::build([], ["x"], SALT).is_err());
+    assert!(GuardList::parse(b"{}").is_err());
+}
+
+#[test]
+fn values_that_no_record_states_for_the_batch_are_named() {
+    let mut list = GuardList::build(["VOY756", "VOY757"], [], SALT).unwrap();
+    list.add_facts("VOY756", "Batch VOY756 expires on 2027-03-31, signed by Elena Marsh.").unwrap();
+    list.add_facts("VOY757", "Batch VOY757 yielded 98.5 %.").unwrap();
+    let guard = Guard::new(&list).unwrap();
+    let unverified = |question: &str, answer: &str| guard.unverified(question, answer);
+    let asked = "when does voy-756 expire?";
+    assert_eq!(unverified(asked, "Batch VOY756 expires on 2027-03-31."), [""; 0]);
+    assert_eq!(unverified(asked, "It was signed by Elena Marsh."), [""; 0]);
+    assert_eq!(unverified(asked, "It expires on 2027-03-30."), ["2027-03-30"]);
+    assert_eq!(unverified(asked, "Batch VOY757 expires on 2027-03-31."), ["VOY757"]);
+    assert_eq!(unverified(asked, "It was signed by Elena Moor."), ["MOOR"]);
+    assert_eq!(unverified(asked, "It yielded 98.5 % and 98.5."), ["98.5"]);
+    assert_eq!(unverified("was voy 757 at 97 %?", "97 % was asked, it is 98.5 %."), [""; 0]);
+    assert_eq!(unverified("yield?", "It yielded 98.5 %."), ["98.5"]);
+    assert_eq!(unverified(asked, crate::REFUSAL), [""; 0]);
+}

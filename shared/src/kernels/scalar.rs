@@ -1,0 +1,240 @@
+//! The specification of every kernel, in plain Rust.
+//!
+//! Loops over [`LANES`] or [`ROWS`] elements are independent sums that a compiler may run side by
+//! side; everything else happens in the order written. Functions marked `inline(always)` are
+//! compiled again inside the instruction sets that don't replace them.
+
+use super::{ActBlock, Activations, Code, Kernels, LANES, PAGE, Past, exp, matmul_loop};
+use crate::quant::packed::{Block4, Block8, Packed, PackedBlock, QUAD, ROWS};
+use crate::quant::{BLOCK, SMALLEST, absmax, round_to_code};
+
+/// Plain Rust.
+pub(super) struct Scalar;
+
+impl Kernels for Scalar {
+    fn name(&self) -> &'static str {
+        "scalar"
+    }
+
+    fn matmul8(&self, weights: &Packed<Block8>, x: &Activations, out: &mut [f32]) {
+        matmul_loop!(weights, x, out, tile);
+    }
+
+    fn matmul4(&self, weights: &Packed<Block4>, x: &Activations, out: &mut [f32]) {
+        matmul_loop!(weights, x, out, tile);
+    }
+
+    fn quantize(&self, values: &[f32], width: usize, out: &mut [ActBlock]) {
+        quantize(values, width, out);
+    }
+
+    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        rms_norm(x, weight, eps, out);
+    }
+
+    fn swiglu(&self, gate: &mut [f32], up: &[f32]) {
+        swiglu(gate, up);
+    }
+
+    fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
+        attend(query, past, scale, scores, out);
+    }
+
+    fn low_rank(
+        &self,
+        a: &[f32],
+        width: usize,
+        first: usize,
+        b: &[f32],
+        scale: f32,
+    ) -> [f32; BLOCK] {
+        low_rank(a, width, first, b, scale)
+    }
+}
+
+/// Eight rows times `T` tokens.
+fn tile<B: PackedBlock, const T: usize>(blocks: &[B], x: &[[ActBlock; T]]) -> [[f32; ROWS]; T] {
+    let mut sums = [[0.0; ROWS]; T];
+    for (block, x) in blocks.iter().zip(x) {
+        for row in 0..ROWS {
+            let weights = block.get(row);
+            for t in 0..T {
+                let mut dot = 0_i32;
+                for k in 0..BLOCK {
+                    let code = x[t].codes[k / QUAD][k % QUAD];
+                    dot += i32::from(weights.codes[k]) * i32::from(code);
+                }
+                sums[t][row] += (weights.scale * x[t].scale) * dot as f32;
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+pub(super) fn quantize(values: &[f32], width: usize, out: &mut [ActBlock]) {
+    assert!(width.is_multiple_of(BLOCK) && values.len().is_multiple_of(width), "width {width}");
+    assert_eq!(values.len(), out.len() * BLOCK, "one block for every 32 values");
+    let tokens = values.len() / width;
+    for (t, values) in values.chunks_exact(width).enumerate() {
+        for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+            quantize_block(values, &mut out[index * tokens + t]);
+        }
+    }
+}
+
+#[inline(always)]
+fn quantize_block(values: &[f32; BLOCK], out: &mut ActBlock) {
+    let absmax = absmax(values);
+    let zero = absmax < SMALLEST;
+    let inverse = if zero { 0.0 } else { 127.0 / absmax };
+    out.scale = if zero { 0.0 } else { absmax / 127.0 };
+    let mut sum = 0_i32;
+    for (quad, values) in out.codes.iter_mut().zip(values.as_chunks::<QUAD>().0) {
+        for (code, value) in quad.iter_mut().zip(values) {
+            let rounded = round_to_code(value * inverse);
+            *code = Code::from(rounded);
+            sum += i32::from(rounded);
+        }
+    }
+    out.sum = sum;
+}
+
+#[inline(always)]
+pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    assert!(x.len() == weight.len() && x.len() == out.len(), "norm of {} elements", x.len());
+    let mut squares = [0.0; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            squares[lane] += chunk[lane] * chunk[lane];
+        }
+    }
+    for (lane, value) in rest.iter().enumerate() {
+        squares[lane] += value * value;
+    }
+    let inverse = 1.0 / (tree(squares) / x.len() as f32 + eps).sqrt();
+    for k in 0..x.len() {
+        out[k] = (x[k] * inverse) * weight[k];
+    }
+}
+
+/// Adds the upper half of the lanes to the lower half until one is left.
+#[inline(always)]
+fn tree(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[inline(always)]
+pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "gate and up");
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + exp(-*gate)) * up;
+    }
+}
+
+/// Scores sum over the head's dimensions in ascending order, values over positions in ascending
+/// order; lanes are positions in the first case and dimensions in the second.
+#[inline(always)]
+pub(super) fn attend(query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
+    let pages = past.len.div_ceil(PAGE);
+    assert!(past.len > 0 && pages <= past.pages.len(), "{} positions", past.len);
+    assert!(query.len() == past.head_dim && out.len() == past.head_dim, "head width");
+    let scores = &mut scores[..pages * PAGE];
+    for page in 0..pages {
+        let keys = past.keys(page);
+        let used = PAGE.min(past.len - page * PAGE);
+        for first in (0..used).step_by(LANES) {
+            let mut sums = [0.0; LANES];
+            for (query, keys) in query.iter().zip(keys.as_chunks::<PAGE>().0) {
+                for lane in 0..LANES {
+                    sums[lane] += query * keys[first + lane];
+                }
+            }
+            for lane in 0..LANES {
+                scores[page * PAGE + first + lane] = sums[lane] * scale;
+            }
+        }
+    }
+    let total = softmax_weights(&mut scores[..past.len]);
+
+    let (strips, rest) = out.as_chunks_mut::<LANES>();
+    let rest_start = strips.len() * LANES;
+    for (index, strip) in strips.iter_mut().enumerate() {
+        let mut sums = [0.0; LANES];
+        for page in 0..pages {
+            let used = PAGE.min(past.len - page * PAGE);
+            let values = past.values(page).chunks_exact(past.head_dim);
+            for (weight, values) in scores[page * PAGE..][..used].iter().zip(values) {
+                let values = &values[index * LANES..][..LANES];
+                for lane in 0..LANES {
+                    sums[lane] += weight * values[lane];
+                }
+            }
+        }
+        for lane in 0..LANES {
+            strip[lane] = sums[lane] / total;
+        }
+    }
+    for (lane, out) in rest.iter_mut().enumerate() {
+        let mut sum = 0.0;
+        for page in 0..pages {
+            let used = PAGE.min(past.len - page * PAGE);
+            let values = past.values(page).chunks_exact(past.head_dim);
+            for (weight, values) in scores[page * PAGE..][..used].iter().zip(values) {
+                sum += weight * values[rest_start + lane];
+            }
+        }
+        *out = sum / total;
+    }
+}
+
+/// Replaces scores by `exp(score - max)` and returns their sum.
+#[inline(always)]
+fn softmax_weights(scores: &mut [f32]) -> f32 {
+    let mut max = f32::NEG_INFINITY;
+    for score in scores.iter() {
+        max = if *score > max { *score } else { max };
+    }
+    for score in scores.iter_mut() {
+        *score = exp(*score - max);
+    }
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = scores.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += chunk[lane];
+        }
+    }
+    for (lane, value) in rest.iter().enumerate() {
+        sums[lane] += value;
+    }
+    tree(sums)
+}
+
+/// Sums over the rank in ascending order, then scales.
+#[inline(always)]
+pub(super) fn low_rank(
+    a: &[f32],
+    width: usize,
+    first: usize,
+    b: &[f32],
+    scale: f32,
+) -> [f32; BLOCK] {
+    assert_eq!(a.len(), width * b.len(), "A and B of one rank");
+    let mut sums = [0.0; BLOCK];
+    for (a, b) in a.chunks_exact(width).zip(b) {
+        let a = &a[first..][..BLOCK];
+        for k in 0..BLOCK {
+            sums[k] += b * a[k];
+        }
+    }
+    sums.map(|sum| sum * scale)
+}

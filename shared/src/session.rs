@@ -1,0 +1,419 @@
+//! A conversation: question in, answer out, token by token.
+
+use std::sync::Arc;
+
+use crate::exchange::{Exchange, Pass, SoloExchange};
+use crate::model::{KvCache, Model};
+use crate::sampler::{Sampler, SamplerConfig};
+use crate::{Error, PromptFormat, Result, TokenStream};
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model ended it.
+    EndToken,
+    /// It reached [`SamplerConfig::max_new_tokens`].
+    MaxTokens,
+    /// The model's context is full.
+    Context,
+    /// [`Session::cancel`] was called.
+    Cancelled,
+}
+
+/// What a step brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A token.
+    Token {
+        /// The text that it completes: whole characters, empty while one is incomplete.
+        text: String,
+        /// What the model gave the token, see [`crate::Choice::probability`].
+        probability: f32,
+    },
+    /// Nothing more comes.
+    End(StopReason),
+}
+
+/// A finished answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// The tokens, without the end token.
+    pub tokens: Vec<u32>,
+    /// The smallest probability that the model gave one of the tokens, the end token included.
+    pub min_probability: f32,
+    /// Why it ended.
+    pub stop: StopReason,
+}
+
+/// Answers questions, one after the other, each behind the same prompt prefix, whose keys and
+/// values are computed once.
+///
+/// A question does not see earlier ones. With several ranks this is rank 0; the others
+/// [`follow`](crate::follow).
+#[derive(Debug)]
+pub struct Session<E: Exchange = SoloExchange> {
+    model: Arc<Model>,
+    prompt: PromptFormat,
+    exchange: E,
+    cache: KvCache,
+    prefix_len: usize,
+    answering: Option<Answering>,
+}
+
+/// An answer under way.
+#[derive(Debug)]
+struct Answering {
+    sampler: Sampler,
+    stream: TokenStream,
+    /// What the model expects next; `None` once used, until the token it led to has been fed back.
+    logits: Option<Vec<f32>>,
+    tokens: Vec<u32>,
+    min_probability: f32,
+    stop: Option<StopReason>,
+}
+
+impl Session {
+    /// A session in a single rank; computes the prompt's prefix.
+    ///
+    /// # Errors
+    /// As [`Model::forward`], and [`Error::Value`] where model and tokenizer don't fit.
+    pub fn new(model: impl Into<Arc<Model>>, prompt: PromptFormat) -> Result<Self> {
+        Self::with_exchange(model, prompt, SoloExchange)
+    }
+}
+
+impl<E: Exchange> Session<E> {
+    /// A session whose model is rank 0 of several.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_exchange(
+        model: impl Into<Arc<Model>>,
+        prompt: PromptFormat,
+        exchange: E,
+    ) -> Result<Self> {
+        let model = model.into();
+        let (ids, vocab) = (prompt.tokenizer().id_limit(), model.config().vocab_size);
+        if ids > vocab {
+            return Err(Error::Value {
+                name: "tokenizer".into(),
+                expected: format!("at most the {vocab} tokens that the model has"),
+                found: ids.to_string(),
+            });
+        }
+        let cache = model.new_cache();
+        let mut session = Self { model, prompt, exchange, cache, prefix_len: 0, answering: None };
+        let prefix = session.prompt.prefix_ids().to_vec();
+        if !prefix.is_empty() {
+            session.forward(&prefix)?;
+        }
+        session.prefix_len = session.cache.len();
+        Ok(session)
+    }
+
+    /// Asks a question; what was left of the answer before it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Context`] if the question leaves no room for an answer; what
+    /// [`PromptFormat::encode_question`], [`SamplerConfig::validate`] and [`Model::forward`]
+    /// refuse.
+    pub fn ask(&mut self, question: &str, sampler: SamplerConfig) -> Result<()> {
+        self.answering = None;
+        let sampler = Sampler::new(sampler)?;
+        let tokens = self.prompt.encode_question(question)?;
+        let (needed, limit) =
+            (self.prefix_len + tokens.len() + 1, self.model.config().context_length);
+        if needed > limit {
+            return Err(Error::Context { needed, limit });
+        }
+        self.cache.truncate(self.prefix_len);
+        let logits = self.forward(&tokens)?;
+        self.answering = Some(Answering {
+            sampler,
+            stream: self.prompt.tokenizer().token_stream(),
+            logits: Some(logits),
+            tokens: Vec::new(),
+            min_probability: 1.0,
+            stop: None,
+        });
+        Ok(())
+    }
+
+    /// Generates the next token. After the end it says so again.
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; [`Error::Value`] if nothing was asked.
+    pub fn step(&mut self) -> Result<Step> {
+        let Some(mut answering) = self.answering.take() else {
+            return Err(Error::Value {
+                name: "session".into(),
+                expected: "a question before its answer".into(),
+                found: "none".into(),
+            });
+        };
+        let step = self.advance(&mut answering)?;
+        self.answering = Some(answering);
+        Ok(step)
+    }
+
+    fn advance(&mut self, answering: &mut Answering) -> Result<Step> {
+        if let Some(stop) = answering.stop {
+            return Ok(Step::End(stop));
+        }
+        let logits = match (answering.logits.take(), answering.tokens.last()) {
+            (None, Some(&token)) => self.forward(&[token])?,
+            (logits, _) => logits.unwrap_or_default(),
+        };
+        let choice = answering.sampler.next(&logits)?;
+        let probability = choice.probability;
+        answering.min_probability = answering.min_probability.min(probability);
+        if choice.token == self.prompt.tokenizer().eos_id() {
+            answering.stop = Some(StopReason::EndToken);
+            let text = answering.stream.finish()?;
+            return Ok(if text.is_empty() {
+                Step::End(StopReason::EndToken)
+            } else {
+                Step::Token { text, probability }
+            });
+        }
+        answering.tokens.push(choice.token);
+        let mut text = answering.stream.push(choice.token)?;
+        if answering.tokens.len() >= answering.sampler.config().max_new_tokens {
+            answering.stop = Some(StopReason::MaxTokens);
+        } else if self.cache.len() >= self.model.config().context_length {
+            answering.stop = Some(StopReason::Context);
+        }
+        if answering.stop.is_some() {
+            text += &answering.stream.finish()?;
+        }
+        Ok(Step::Token { text, probability })
+    }
+
+    /// Ends the answer under way: the next step says [`StopReason::Cancelled`].
+    pub fn cancel(&mut self) {
+        if let Some(answering) = &mut self.answering {
+            answering.stop.get_or_insert(StopReason::Cancelled);
+        }
+    }
+
+    /// Asks a question and steps to the end.
+    ///
+    /// # Errors
+    /// As [`Self::ask`] and [`Self::step`].
+    pub fn answer(&mut self, question: &str, sampler: SamplerConfig) -> Result<Answer> {
+        self.ask(question, sampler)?;
+        let mut answer = String::new();
+        loop {
+            match self.step()? {
+                Step::Token { text, .. } => answer += &text,
+                Step::End(stop) => {
+                    return Ok(Answer {
+                        text: answer,
+                        tokens: self.tokens().to_vec(),
+                        min_probability: self.min_probability(),
+                        stop,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The tokens of the answer so far, without the end token.
+    pub fn tokens(&self) -> &[u32] {
+        self.answering.as_ref().map_or(&[], |answering| &answering.tokens)
+    }
+
+    /// The smallest probability that the model gave a token of the answer so far, the end token
+    /// included; 1 before the first.
+    pub fn min_probability(&self) -> f32 {
+        self.answering.as_ref().map_or(1.0, |answering| answering.min_probability)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The prompt format.
+    pub fn prompt(&self) -> &PromptFormat {
+        &self.prompt
+    }
+
+    /// The key/value cache; its length is the number of positions in use.
+    pub fn cache(&self) -> &KvCache {
+        &self.cache
+    }
+
+    /// Runs a pass on all ranks, after everything that can be refused without them.
+    fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.model.check(&self.cache, tokens, &self.exchange)?;
+        self.exchange.announce(Pass { keep: self.cache.len(), tokens })?;
+        self.model.forward(&mut self.cache, tokens, &mut self.exchange)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Base;
+    #[cfg(not(target_arch = "wasm32"))]
+    use crate::exchange::{ThreadExchange, follow};
+    use crate::model::RankSlice;
+    use crate::testing::TinyBase;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn base() -> Base {
+        Base::from_bytes(TinyBase::default().gguf().unwrap()).unwrap()
+    }
+
+    fn session(base: &Base) -> Session {
+        Session::new(Model::load(base, RankSlice::SOLO).unwrap(), base.prompt.clone()).unwrap()
+    }
+
+    fn sampling(seed: u64, max_new_tokens: usize) -> SamplerConfig {
+        SamplerConfig { temperature: 1.0, seed, max_new_tokens, ..SamplerConfig::exact() }
+    }
+
+    #[test]
+    fn answers_do_not_depend_on_earlier_questions() {
+        let base = base();
+        let mut session = session(&base);
+        let prefix = session.cache().len();
+        assert_eq!(prefix, base.prompt.prefix_ids().len());
+        let first = session.answer("What is the yield of VOY756?", sampling(1, 20)).unwrap();
+        session.answer("Something else, and longer than that?", sampling(2, 30)).unwrap();
+        assert_eq!(session.answer("What is the yield of VOY756?", sampling(1, 20)).unwrap(), first);
+        let alone = self::session(&base).answer("What is the yield of VOY756?", sampling(1, 20));
+        assert_eq!(alone.unwrap(), first);
+    }
+
+    #[test]
+    fn follows_the_model_step_by_step() {
+        let base = base();
+        let model = Model::load(&base, RankSlice::SOLO).unwrap();
+        let config = SamplerConfig { max_new_tokens: 12, ..SamplerConfig::exact() };
+        let answer = session(&base).answer("Who?", config).unwrap();
+        let mut ids = base.prompt.encode("Who?").unwrap();
+        let mut least = 1.0_f32;
+        for token in &answer.tokens {
+            let logits = model.forward(&mut model.new_cache(), &ids, &mut SoloExchange).unwrap();
+            let mut sampler = Sampler::new(SamplerConfig::exact()).unwrap();
+            let choice = sampler.next(&logits).unwrap();
+            assert_eq!(choice.token, *token);
+            least = least.min(choice.probability);
+            ids.push(*token);
+        }
+        assert_eq!(answer.stop, StopReason::MaxTokens);
+        assert_eq!(answer.min_probability, least);
+        assert_eq!(answer.text, base.tokenizer.decode(&answer.tokens).unwrap());
+    }
+
+    #[test]
+    fn text_arrives_in_whole_characters() {
+        let base = base();
+        let mut session = session(&base);
+        for seed in 0..10 {
+            session.ask("?", sampling(seed, 40)).unwrap();
+            let mut text = String::new();
+            while let Step::Token { text: piece, probability } = session.step().unwrap() {
+                assert!(probability > 0.0 && probability <= 1.0);
+                text += &piece;
+            }
+            let tokens = session.tokens().to_vec();
+            assert_eq!(text, base.tokenizer.decode(&tokens).unwrap(), "seed {seed}");
+        }
+    }
+
+    /// With the embedding of the end token as the only one left, the model can say nothing else.
+    #[test]
+    fn stops_at_the_end_token() {
+        let mut tiny = TinyBase::default();
+        tiny.favour = Some("<|end|>".into());
+        let base = Base::from_bytes(tiny.gguf().unwrap()).unwrap();
+        let mut session = session(&base);
+        let answer = session.answer("?", SamplerConfig::exact()).unwrap();
+        assert_eq!((answer.text.as_str(), answer.stop), ("", StopReason::EndToken));
+        assert!(answer.tokens.is_empty() && answer.min_probability > 0.9);
+        assert_eq!(session.step().unwrap(), Step::End(StopReason::EndToken));
+    }
+
+    #[test]
+    fn stops_when_cancelled() {
+        let mut session = session(&base());
+        session.ask("?", SamplerConfig::exact()).unwrap();
+        session.step().unwrap();
+        session.cancel();
+        assert_eq!(session.step().unwrap(), Step::End(StopReason::Cancelled));
+        assert_eq!(session.tokens().len(), 1);
+        session.ask("?", SamplerConfig::exact()).unwrap();
+        assert!(matches!(session.step().unwrap(), Step::Token { .. }));
+    }
+
+    #[test]
+    fn stops_when_the_context_is_full() {
+        let base = base();
+        let mut session = session(&base);
+        let limit = base.config.context_length;
+        let answer = session.answer("?", sampling(5, 10 * limit)).unwrap();
+        let prompt = base.prompt.encode("?").unwrap().len();
+        if answer.stop == StopReason::Context {
+            assert_eq!(answer.tokens.len(), limit - prompt + 1);
+        } else {
+            assert_eq!(answer.stop, StopReason::EndToken);
+        }
+        let long = "x".repeat(limit);
+        let needed = prompt + limit;
+        assert!(matches!(
+            session.ask(&long, SamplerConfig::exact()),
+            Err(Error::Context { needed: n, limit: l }) if n >= needed - 1 && l == limit
+        ));
+        assert!(session.answer("?", sampling(5, 3)).is_ok(), "an error leaves the session usable");
+    }
+
+    #[test]
+    fn rejects_steps_before_a_question() {
+        assert!(matches!(session(&base()).step(), Err(Error::Value { .. })));
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    #[test]
+    fn several_ranks_give_the_same_answer() {
+        let base = base();
+        let expected = session(&base).answer("What is it?", sampling(3, 25)).unwrap();
+        for ranks in [2, 3] {
+            let models: Vec<Model> = (0..ranks)
+                .map(|rank| Model::load(&base, RankSlice::new(rank, ranks).unwrap()).unwrap())
+                .collect();
+            let mut ends = ThreadExchange::new(ranks, models[0].max_gather_len()).into_iter();
+            let mut models = models.into_iter();
+            let (leader, model) = (ends.next().unwrap(), models.next().unwrap());
+            std::thread::scope(|scope| {
+                let followers: Vec<_> = ends
+                    .zip(models)
+                    .map(|(mut end, model)| scope.spawn(move || follow(&model, &mut end)))
+                    .collect();
+                let mut session =
+                    Session::with_exchange(model, base.prompt.clone(), leader).unwrap();
+                session.answer("Another one first?", sampling(4, 9)).unwrap();
+                assert_eq!(session.answer("What is it?", sampling(3, 25)).unwrap(), expected);
+                drop(session);
+                for follower in followers {
+                    follower.join().unwrap().unwrap();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn rejects_a_tokenizer_of_another_model() {
+        let small = Base::from_bytes(TinyBase::default().gguf().unwrap()).unwrap();
+        let mut model = small.config.clone();
+        model.vocab_size = 64;
+        let tiny = TinyBase { config: model, ..TinyBase::default() };
+        let model = tiny.model(RankSlice::SOLO, None).unwrap();
+        assert!(matches!(Session::new(model, small.prompt), Err(Error::Value { .. })));
+    }
+}
