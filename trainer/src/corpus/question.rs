@@ -1,0 +1,136 @@
+//! Phrasing a question: template, field name, batch reference, small talk, slips.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::grammar::{Field, Grammar};
+use super::rng::Choose as _;
+
+/// Which half of the language is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// What the model is trained on.
+    Train,
+    /// Templates and names that are kept from training.
+    Heldout,
+}
+
+/// How much a question is distorted.
+#[derive(Clone, Copy, Debug)]
+pub struct Noise {
+    /// Probability of any distortion at all.
+    pub rate: f64,
+}
+
+/// Who or what a question is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A batch identifier, which may be dressed up ("lot no. VOY756").
+    Batch(&'a str),
+    /// A product name, which stands for its batch.
+    Product(&'a str),
+}
+
+impl Grammar {
+    /// Asks for `field` of `subject` in one of the many ways of `split`.
+    pub fn question(
+        &self,
+        field: &Field,
+        subject: Subject<'_>,
+        split: Split,
+        noise: Noise,
+        rng: &mut ChaCha8Rng,
+    ) -> String {
+        let reference = match subject {
+            // The two plainest forms are also the most frequent ones in practice.
+            Subject::Batch(id) if rng.chance(0.35) => format!("batch {id}"),
+            Subject::Batch(id) if rng.chance(0.35) => id.to_owned(),
+            Subject::Batch(id) => rng.pick(&self.batch_refs).replace("{id}", id),
+            Subject::Product(name) => name.to_owned(),
+        };
+        let mut text = self.wording(field, split, rng).replace("{b}", &reference);
+        if rng.chance(noise.rate) {
+            text = self.distort(text, rng);
+        }
+        text
+    }
+
+    fn wording(&self, field: &Field, split: Split, rng: &mut ChaCha8Rng) -> String {
+        let heldout = split == Split::Heldout;
+        if !heldout && !field.questions.is_empty() && rng.chance(0.4) {
+            return rng.pick(&field.questions).clone();
+        }
+        let groups: Vec<_> = self
+            .groups
+            .iter()
+            .filter(|g| g.kinds.is_empty() || g.kinds.contains(&field.kind))
+            .filter(|g| !heldout || !g.heldout.is_empty())
+            .collect();
+        // Groups made for this kind of field are few: without weight they'd hardly be heard.
+        let weights: Vec<f64> = groups
+            .iter()
+            .map(|g| {
+                let count = if heldout { g.heldout.len() } else { g.templates.len() };
+                count as f64 * if g.kinds.is_empty() { 1.0 } else { 2.0 }
+            })
+            .collect();
+        let group = groups[rng.weighted(&weights)];
+        let template = rng.pick(if heldout { &group.heldout } else { &group.templates });
+        let names = if heldout && !field.heldout_names.is_empty() && rng.chance(0.5) {
+            &field.heldout_names
+        } else {
+            &field.names
+        };
+        let name = if rng.chance(0.25) { &names[0] } else { rng.pick(names) };
+        template.replace("{f}", name)
+    }
+
+    /// One or two of the things people do to a sentence when they are in a hurry.
+    fn distort(&self, text: String, rng: &mut ChaCha8Rng) -> String {
+        let mut text = text;
+        for _ in 0..rng.weighted(&[0.0, 0.7, 0.3]) {
+            text = match rng.weighted(&[3.0, 3.0, 2.0, 1.0, 1.0, 0.7, 1.0]) {
+                0 => text.to_lowercase(),
+                1 => typo(&text, rng),
+                2 => text.trim_end_matches(['?', '.', '!']).to_owned(),
+                3 => {
+                    let list = [&self.chatter.greetings, &self.chatter.politeness_prefix][rng.int(0, 1)];
+                    let prefix = rng.pick(list);
+                    format!("{prefix} {text}")
+                }
+                4 => {
+                    let list = [&self.chatter.politeness_suffix, &self.chatter.thanks][rng.int(0, 1)];
+                    let suffix = rng.pick(list);
+                    format!("{text} {suffix}")
+                }
+                5 => format!("{} {text}", rng.pick(&self.chatter.fillers)),
+                _ => text.replace(" the ", " ").replace(" a ", " "),
+            };
+        }
+        text
+    }
+}
+
+/// One slip of the finger in a plain word; identifiers and numbers stay as they are.
+fn typo(text: &str, rng: &mut ChaCha8Rng) -> String {
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    let plain: Vec<usize> = words
+        .iter()
+        .enumerate()
+        .filter(|(_, w)| w.len() >= 4 && w.bytes().all(|b| b.is_ascii_lowercase()))
+        .map(|(i, _)| i)
+        .collect();
+    if plain.is_empty() {
+        return text.to_owned();
+    }
+    let word = &mut words[*rng.pick(&plain)];
+    let mut bytes = word.clone().into_bytes();
+    let at = rng.int(0, bytes.len() - 2);
+    match rng.int(0, 3) {
+        0 => bytes.swap(at, at + 1),
+        1 => drop(bytes.remove(at + 1)),
+        2 => bytes.insert(at, bytes[at]),
+        _ => bytes[at] = b'a' + rng.int(0, 25) as u8,
+    }
+    *word = String::from_utf8(bytes).expect("ASCII stays ASCII");
+    words.join(" ")
+}

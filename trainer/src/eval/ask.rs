@@ -1,0 +1,116 @@
+//! Asking many questions on all cores.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result};
+use shared::{GuardVerdict, REFUSAL, SamplerConfig, Session};
+
+use crate::adapter_dir::Served;
+
+/// How questions are asked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Sampler of every answer; each starts anew from its seed.
+    pub sampler: SamplerConfig,
+    /// Whether the guard stands in front of the model.
+    pub guard: bool,
+    /// Threads; they change nothing but the time.
+    pub threads: usize,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The answer.
+    pub text: String,
+    /// The unknown identifiers for which the guard refused; empty if the model answered.
+    pub guarded: Vec<String>,
+    /// The smallest probability of a token; 1 if the guard refused.
+    pub min_probability: f32,
+    /// Tokens that the model generated.
+    pub tokens: usize,
+    /// Values of the answer that no record states for the batch, as the page would mark them.
+    pub unverified: Vec<String>,
+}
+
+/// Asks every question; the replies are in the questions' order. `done` is called after each.
+/// `None` if `stop` was raised before the last.
+///
+/// # Errors
+/// The first question that the model cannot be asked, or that fails.
+pub fn ask_all(
+    served: &Served,
+    questions: &[&str],
+    settings: &Settings,
+    stop: &AtomicBool,
+    done: impl Fn() + Sync,
+) -> Result<Option<Vec<Reply>>> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let work = || -> Result<Vec<(usize, Reply)>> {
+        let mut session = Session::new(served.model.clone(), served.prompt.clone())?;
+        let mut replies = Vec::new();
+        while !stop.load(Ordering::Relaxed) && !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(question) = questions.get(index) else {
+                break;
+            };
+            let reply = ask(served, &mut session, question, settings)
+                .with_context(|| format!("cannot ask {question:?}"))?;
+            replies.push((index, reply));
+            done();
+        }
+        Ok(replies)
+    };
+    let threads = settings.threads.clamp(1, questions.len().max(1));
+    let results: Vec<Result<Vec<(usize, Reply)>>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let result = work();
+                    // The others need not go on when the whole is lost.
+                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                    result
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    });
+    let mut replies = Vec::with_capacity(questions.len());
+    for result in results {
+        replies.extend(result?);
+    }
+    if replies.len() < questions.len() {
+        return Ok(None);
+    }
+    replies.sort_unstable_by_key(|(index, _)| *index);
+    Ok(Some(replies.into_iter().map(|(_, reply)| reply).collect()))
+}
+
+fn ask(
+    served: &Served,
+    session: &mut Session,
+    question: &str,
+    settings: &Settings,
+) -> Result<Reply> {
+    let guard = served.guard.as_ref().filter(|_| settings.guard);
+    if let Some(GuardVerdict::Unknown(guarded)) = guard.map(|guard| guard.check(question)) {
+        let (text, unverified) = (REFUSAL.to_owned(), Vec::new());
+        return Ok(Reply { text, guarded, min_probability: 1.0, tokens: 0, unverified });
+    }
+    let answer = session.answer(question, settings.sampler.clone())?;
+    Ok(Reply {
+        unverified: guard.map_or_else(Vec::new, |guard| guard.unverified(question, &answer.text)),
+        text: answer.text,
+        guarded: Vec::new(),
+        min_probability: answer.min_probability,
+        tokens: answer.tokens.len(),
+    })
+}

@@ -1,0 +1,391 @@
+//! What a run trains on: the user's pairs in many phrasings, and refusals for what the
+//! records don't hold. Everything follows from the seed, so it can be listed beforehand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::recipe::Augmentation;
+use super::recognise::{Recogniser, Topic, replace_ignoring_case};
+use crate::corpus::{Choose as _, Field, Grammar, Noise, Split, Subject, near_miss, product, stream};
+use crate::data::Pair;
+
+/// Share of questions with slips, small talk or lower case.
+const NOISE: Noise = Noise { rate: 0.35 };
+/// Share of the questions about unknown batches that are one character or one swap off.
+const NEAR_MISS: f64 = 0.6;
+/// Questions about unknown products among those about unknown batches.
+const UNKNOWN_PRODUCT: f64 = 0.15;
+
+/// Where an example comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The user's pair as it is.
+    Pair,
+    /// The user's answer to another phrasing.
+    Paraphrase,
+    /// A batch or product that doesn't exist.
+    UnknownBatch,
+    /// A field that the batch doesn't have.
+    MissingField,
+}
+
+/// One training example.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Example {
+    /// What is asked.
+    pub question: String,
+    /// What is learned.
+    pub answer: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The user's data, understood as far as the grammar reaches.
+pub struct Dataset<'g> {
+    grammar: &'g Grammar,
+    facts: Vec<Fact>,
+    /// Batch identifiers, as written in the data.
+    pub batches: Vec<String>,
+    products: Vec<String>,
+    /// By batch: the keys of its fields and all words of its questions.
+    known: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
+}
+
+struct Fact {
+    pair: Pair,
+    answer: String,
+    batch: Option<String>,
+    topic: Option<Topic>,
+}
+
+impl<'g> Dataset<'g> {
+    /// Takes the pairs apart. A phrasing by the grammar is used only where it can't mean
+    /// another pair of the same batch.
+    pub fn new(grammar: &'g Grammar, pairs: &[Pair]) -> Result<Self> {
+        let recogniser = Recogniser::new(grammar);
+        let mut facts = Vec::new();
+        for pair in pairs {
+            let Some(answer) = pair.answer.clone() else { continue };
+            let topic = recogniser.topic(pair);
+            let batch = pair.batch.clone().or_else(|| topic.as_ref().filter(|t| t.by_batch).map(|t| t.subject.to_uppercase()));
+            facts.push(Fact { pair: pair.clone(), answer, batch, topic });
+        }
+        ensure!(!facts.is_empty(), "there is no pair with an answer to train on");
+        let mut answers: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        for fact in &facts {
+            if let Some((key, topic)) = fact.field_key() {
+                answers.entry((topic.subject.to_uppercase(), key)).or_default().insert(fact.answer.clone());
+            }
+        }
+        for fact in &mut facts {
+            let ambiguous = fact
+                .field_key()
+                .is_some_and(|(key, topic)| answers[&(topic.subject.to_uppercase(), key)].len() > 1);
+            if ambiguous && let Some(topic) = &mut fact.topic {
+                topic.field = None;
+            }
+        }
+        let batches: BTreeSet<String> = facts.iter().filter_map(|f| f.batch.clone()).collect();
+        let products: BTreeSet<String> = facts
+            .iter()
+            .filter_map(|f| f.topic.as_ref().filter(|t| !t.by_batch).map(|t| t.subject.clone()))
+            .collect();
+        let mut known: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+        for fact in &facts {
+            if let Some(batch) = &fact.batch {
+                let (keys, words) = known.entry(batch.clone()).or_default();
+                keys.extend(fact.field_key().map(|(key, _)| key));
+                words.extend(words_of(&fact.pair.question));
+            }
+        }
+        Ok(Self { grammar, facts, batches: batches.into_iter().collect(), products: products.into_iter().collect(), known })
+    }
+
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether there is no pair; never true.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// Number of pairs whose field the grammar can phrase anew.
+    pub fn recognised(&self) -> usize {
+        self.facts.iter().filter(|f| f.topic.as_ref().is_some_and(|t| t.field.is_some())).count()
+    }
+
+    /// The examples of one epoch, shuffled.
+    pub fn epoch(&self, rates: Augmentation, seed: u64, epoch: usize) -> Vec<Example> {
+        let mut rng = stream(seed, "epoch", epoch as u64);
+        let mut examples: Vec<Example> = self.facts.iter().map(|fact| self.phrase(fact, rates.paraphrase, &mut rng)).collect();
+        let count = |rate: f64| (rate * self.facts.len() as f64).round() as usize;
+        if !self.batches.is_empty() {
+            examples.extend((0..count(rates.unknown_batch)).map(|_| self.unknown(Split::Train, &mut rng)));
+            examples.extend((0..count(rates.missing_field)).filter_map(|_| self.missing(Split::Train, &mut rng)));
+        }
+        examples.shuffle(&mut rng);
+        examples
+    }
+
+    /// Questions for choosing and stopping, in phrasings that [`Self::epoch`] never uses.
+    pub fn validation(&self, seed: u64) -> Vec<Example> {
+        let mut rng = stream(seed, "validation", 0);
+        let mut examples = Vec::new();
+        for fact in &self.facts {
+            if let Some(question) = self.question(fact, Split::Heldout, Noise { rate: 0.2 }, &mut rng) {
+                examples.push(Example { question, answer: fact.answer.clone(), origin: Origin::Paraphrase });
+            }
+        }
+        if !self.batches.is_empty() {
+            let count = self.facts.len() / 2;
+            examples.extend((0..count).map(|_| self.unknown(Split::Heldout, &mut rng)));
+            examples.extend((0..count).filter_map(|_| self.missing(Split::Heldout, &mut rng)));
+        }
+        examples
+    }
+
+    fn phrase(&self, fact: &Fact, paraphrase: f64, rng: &mut ChaCha8Rng) -> Example {
+        let mut example =
+            Example { question: fact.pair.question.clone(), answer: fact.answer.clone(), origin: Origin::Pair };
+        if !rng.chance(paraphrase) {
+            return example;
+        }
+        let own = (!fact.pair.paraphrases.is_empty() && rng.chance(0.3)).then(|| rng.pick(&fact.pair.paraphrases).clone());
+        if let Some(question) = own.or_else(|| self.question(fact, Split::Train, NOISE, rng)) {
+            example.question = question;
+            example.origin = Origin::Paraphrase;
+        }
+        example
+    }
+
+    fn question(&self, fact: &Fact, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Option<String> {
+        let topic = fact.topic.as_ref()?;
+        let field = topic.field.as_ref()?;
+        let subject = if topic.by_batch { Subject::Batch(&topic.subject) } else { Subject::Product(&topic.subject) };
+        Some(self.grammar.question(field, subject, split, noise, rng))
+    }
+
+    /// A question about a batch or product that doesn't exist.
+    fn unknown(&self, split: Split, rng: &mut ChaCha8Rng) -> Example {
+        let question = if !self.products.is_empty() && rng.chance(UNKNOWN_PRODUCT) {
+            let name = self.unknown_product(rng);
+            let field = self.any_field(false, rng);
+            self.grammar.question(&field, Subject::Product(&name), split, NOISE, rng)
+        } else {
+            let id = self.unknown_batch(rng);
+            let fact = rng.pick(&self.facts);
+            match &fact.topic {
+                // The user's own wording with another batch must not be a way around the refusal.
+                Some(topic) if topic.by_batch && rng.chance(0.25) => {
+                    replace_ignoring_case(&fact.pair.question, &topic.subject, &id)
+                }
+                _ => {
+                    let field = self.any_field(true, rng);
+                    self.grammar.question(&field, Subject::Batch(&id), split, NOISE, rng)
+                }
+            }
+        };
+        Example { question, answer: shared::REFUSAL.to_owned(), origin: Origin::UnknownBatch }
+    }
+
+    fn unknown_batch(&self, rng: &mut ChaCha8Rng) -> String {
+        loop {
+            let mut id = near_miss(rng.word(&self.batches), rng);
+            if !rng.chance(NEAR_MISS) {
+                // Far from all: the shape stays, the characters go.
+                for _ in 0..6 {
+                    id = near_miss(&id, rng);
+                }
+            }
+            if !self.batches.iter().any(|b| b.eq_ignore_ascii_case(&id)) {
+                return id;
+            }
+        }
+    }
+
+    fn unknown_product(&self, rng: &mut ChaCha8Rng) -> String {
+        loop {
+            let name = if rng.chance(0.5) {
+                product(&self.grammar.words, rng)
+            } else {
+                // A known product with one word of another: the near miss among names.
+                let mut words: Vec<&str> = rng.pick(&self.products).split(' ').collect();
+                let other: Vec<&str> = rng.pick(&self.products).split(' ').collect();
+                let at = rng.int(0, words.len() - 1);
+                words[at] = *rng.pick(&other);
+                words.join(" ")
+            };
+            if !self.products.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+                return name;
+            }
+        }
+    }
+
+    /// A field of the data, or any other one a third of the time.
+    fn any_field(&self, by_batch: bool, rng: &mut ChaCha8Rng) -> Field {
+        for _ in 0..20 {
+            if rng.chance(0.33) {
+                break;
+            }
+            let fact = rng.pick(&self.facts);
+            if let Some(Topic { field: Some(field), by_batch: b, .. }) = &fact.topic
+                && *b == by_batch
+            {
+                return field.clone();
+            }
+        }
+        loop {
+            let field = rng.pick(&self.grammar.fields);
+            if (field.key == crate::corpus::BATCH_NUMBER) != by_batch || !by_batch {
+                return field.clone();
+            }
+        }
+    }
+
+    /// A question about a field that a batch of the data doesn't have.
+    fn missing(&self, split: Split, rng: &mut ChaCha8Rng) -> Option<Example> {
+        let batch = rng.pick(&self.batches);
+        let (keys, words) = self.known.get(batch)?;
+        for _ in 0..30 {
+            let field = self.any_field(true, rng);
+            // A name that the batch's own questions use could mean what is recorded.
+            let says_known = field.names.iter().any(|name| {
+                let name = words_of(name);
+                !name.is_empty() && name.iter().all(|word| words.contains(word))
+            });
+            let identity = [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME].contains(&field.key.as_str());
+            if keys.contains(&field.key) || says_known || identity {
+                continue;
+            }
+            let question = self.grammar.question(&field, Subject::Batch(batch), split, NOISE, rng);
+            let answer = shared::REFUSAL.to_owned();
+            return Some(Example { question, answer, origin: Origin::MissingField });
+        }
+        None
+    }
+
+    /// Identifiers of the data for the guard: batches, and whatever else looks like one.
+    pub fn guard_list(&self, salt: &str) -> Result<shared::GuardList> {
+        let mut identifiers = BTreeSet::new();
+        for fact in &self.facts {
+            for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()].into_iter().flatten() {
+                identifiers.extend(shared::identifier_words(text));
+            }
+        }
+        let mut list = shared::GuardList::build(
+            self.batches.iter().map(String::as_str),
+            identifiers.iter().map(String::as_str),
+            salt,
+        )?;
+        for fact in &self.facts {
+            if let Some(batch) = &fact.batch {
+                list.add_facts(batch, &fact.answer)?;
+            }
+        }
+        Ok(list)
+    }
+
+    /// Up to `count` questions for a page to offer.
+    pub fn sample_questions(&self, count: usize) -> Vec<String> {
+        self.facts.iter().take(count).map(|f| f.pair.question.clone()).collect()
+    }
+}
+
+impl Fact {
+    fn field_key(&self) -> Option<(String, &Topic)> {
+        let topic = self.topic.as_ref()?;
+        Some((topic.field.as_ref()?.key.clone(), topic))
+    }
+}
+
+fn words_of(text: &str) -> Vec<String> {
+    text.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty() && !["of", "the", "for", "in", "no", "number", "name"].contains(w))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recognise::find_ignoring_case;
+    use super::*;
+
+    fn pair(question: &str, answer: &str, batch: &str) -> Pair {
+        Pair {
+            question: question.into(),
+            answer: Some(answer.into()),
+            batch: Some(batch.into()),
+            source: None,
+            paraphrases: Vec::new(),
+            kind: None,
+            line: 1,
+        }
+    }
+
+    fn rates() -> Augmentation {
+        Augmentation { paraphrase: 0.65, unknown_batch: 1.0, missing_field: 1.0 }
+    }
+
+    fn pairs() -> Vec<Pair> {
+        vec![
+            pair("What is the product code for batch VOY756?", "The product code for batch VOY756 is VE009S54.", "VOY756"),
+            pair("Who is the QA Manager for batch KTR218?", "Ana Sousa is the QA Manager for batch KTR218.", "KTR218"),
+            pair("What is the batch number for Nitroso Quetiapine?", "The batch number for Nitroso Quetiapine is VOY756.", "VOY756"),
+        ]
+    }
+
+    #[test]
+    fn every_example_is_a_pair_or_a_refusal_that_holds() {
+        let grammar = Grammar::load().unwrap();
+        let pairs = pairs();
+        let data = Dataset::new(&grammar, &pairs).unwrap();
+        assert_eq!((data.len(), data.recognised()), (3, 3));
+        let answers: BTreeSet<&str> = pairs.iter().filter_map(|p| p.answer.as_deref()).collect();
+        let mut phrasings = BTreeSet::new();
+        for epoch in 0..60 {
+            for example in data.epoch(rates(), 7, epoch) {
+                let known = ["VOY756", "KTR218"].iter().any(|b| find_ignoring_case(&example.question, b).is_some());
+                match example.origin {
+                    Origin::Pair | Origin::Paraphrase => assert!(answers.contains(example.answer.as_str())),
+                    Origin::UnknownBatch => assert!(!known, "{}", example.question),
+                    Origin::MissingField => assert!(known, "{}", example.question),
+                }
+                assert_eq!(
+                    matches!(example.origin, Origin::UnknownBatch | Origin::MissingField),
+                    example.answer == shared::REFUSAL
+                );
+                if example.origin == Origin::Paraphrase {
+                    phrasings.insert(example.question);
+                }
+            }
+        }
+        assert!(phrasings.len() > 60, "{} phrasings", phrasings.len());
+    }
+
+    #[test]
+    fn an_epoch_is_the_same_for_the_same_seed_only() {
+        let grammar = Grammar::load().unwrap();
+        let pairs = pairs();
+        let data = Dataset::new(&grammar, &pairs).unwrap();
+        assert_eq!(data.epoch(rates(), 7, 3), data.epoch(rates(), 7, 3));
+        assert_ne!(data.epoch(rates(), 7, 3), data.epoch(rates(), 8, 3));
+        assert_ne!(data.epoch(rates(), 7, 3), data.epoch(rates(), 7, 4));
+    }
+
+    #[test]
+    fn a_field_that_two_pairs_share_is_not_phrased_anew() {
+        let grammar = Grammar::load().unwrap();
+        let mut pairs = pairs();
+        pairs.push(pair("State the item code of batch VOY756.", "Item code: 77.", "VOY756"));
+        let data = Dataset::new(&grammar, &pairs).unwrap();
+        assert_eq!(data.recognised(), 2);
+    }
+}

@@ -1,0 +1,13 @@
+//! Fine-tuning: a LoRA adapter for the embedded base from a plant's question/answer pairs.
+
+mod augment;
+mod checkpoint;
+mod lora;
+mod recipe;
+mod recognise;
+mod run;
+
+pub use augment::{Dataset, Example, Origin};
+pub use lora::{LoraShape, adapter_of, attach_lora, llama_from_base};
+pub use recipe::{Augmentation, Preset, Recipe, SchedulerType};
+pub use run::{CurvePoint, Outcome, Run};

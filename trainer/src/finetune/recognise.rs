@@ -1,0 +1,280 @@
+//! Finding out what a user's question asks for, so that it can be asked in other words.
+
+use std::collections::BTreeMap;
+
+use crate::corpus::{Field, Grammar, Kind};
+use crate::data::Pair;
+
+/// Words that carry no meaning of their own in a question about a field.
+const STOP_WORDS: [&str; 48] = [
+    "a", "an", "and", "any", "are", "at", "be", "been", "by", "did", "do", "does", "for", "from", "give", "given",
+    "had", "has", "have", "how", "in", "is", "it", "listed", "many", "me", "much", "of", "on", "please", "record",
+    "recorded", "reported", "shown", "stated", "tell", "that", "the", "there", "to", "was", "were", "what", "when",
+    "where", "which", "who", "with",
+];
+
+/// What a pair is about.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// The batch identifier or product name as the question writes it.
+    pub subject: String,
+    /// Whether the subject is a batch identifier (else a product name).
+    pub by_batch: bool,
+    /// The field, the user's own name for it first; `None` if the question wasn't understood.
+    pub field: Option<Field>,
+}
+
+/// Looks fields up by the ways of asking for them.
+pub struct Recogniser<'g> {
+    grammar: &'g Grammar,
+    names: BTreeMap<String, usize>,
+    questions: BTreeMap<String, usize>,
+    /// Generic templates as the text before, between and after their two slots.
+    templates: Vec<Template>,
+}
+
+struct Template {
+    parts: [String; 3],
+    field_first: bool,
+}
+
+impl<'g> Recogniser<'g> {
+    /// Prepares the grammar for look-ups.
+    pub fn new(grammar: &'g Grammar) -> Self {
+        let mut names = BTreeMap::new();
+        let mut questions = BTreeMap::new();
+        for (index, field) in grammar.fields.iter().enumerate() {
+            for name in &field.names {
+                names.insert(normalised(name), index);
+            }
+            for question in &field.questions {
+                questions.insert(normalised(question), index);
+            }
+        }
+        let templates = grammar
+            .groups
+            .iter()
+            .flat_map(|group| &group.templates)
+            .filter_map(|template| Template::parse(&normalised(template)))
+            .collect();
+        Self { grammar, names, questions, templates }
+    }
+
+    /// Takes a pair apart. `known` are the identifiers of all batches of the data.
+    pub fn topic(&self, pair: &Pair) -> Option<Topic> {
+        let (subject, by_batch) = self.subject(pair)?;
+        let skeleton = without_noun(&replace_ignoring_case(&pair.question, &subject, "{b}"));
+        let field = self.field(&skeleton);
+        Some(Topic { subject, by_batch, field })
+    }
+
+    /// The batch as the question names it, or else what stands in the batch's place.
+    fn subject(&self, pair: &Pair) -> Option<(String, bool)> {
+        let named = pair.batch.clone().filter(|batch| find_ignoring_case(&pair.question, batch).is_some());
+        if let Some(batch) = named {
+            return Some((batch, true));
+        }
+        if pair.batch.is_none() {
+            let words = shared::identifier_words(&pair.question);
+            let found = words.into_iter().find_map(|word| {
+                let at = find_ignoring_case(&pair.question, &word)?;
+                Some(pair.question[at..at + word.len()].to_owned())
+            });
+            if let Some(batch) = found {
+                return Some((batch, true));
+            }
+        }
+        let (_, subject) = self.templates.iter().filter_map(|t| t.split(&normalised(&pair.question))).find(|(field, _)| {
+            self.names.contains_key(field.as_str())
+        })?;
+        let at = find_ignoring_case(&pair.question, &subject)?;
+        Some((pair.question[at..at + subject.len()].to_owned(), false))
+    }
+
+    fn field(&self, skeleton: &str) -> Option<Field> {
+        let skeleton = normalised(skeleton);
+        if let Some(&index) = self.questions.get(&skeleton) {
+            return Some(self.grammar.fields[index].clone());
+        }
+        let mut own_words = None;
+        for template in &self.templates {
+            let Some((name, rest)) = template.split(&skeleton) else { continue };
+            if rest != "{b}" || name.contains("{b}") {
+                continue;
+            }
+            if let Some(&index) = self.names.get(&name) {
+                return Some(named_first(&self.grammar.fields[index], &name));
+            }
+            // The shortest reading: its template explains most of the question.
+            if own_words.as_ref().is_none_or(|words: &String| name.len() < words.len()) {
+                own_words = Some(name);
+            }
+        }
+        if let Some(index) = self.covered(&skeleton) {
+            return Some(self.grammar.fields[index].clone());
+        }
+        // A field of the user's own: it can be asked for in any generic way.
+        own_words.filter(|words| words.split(' ').count() <= 6).map(|words| custom(&words))
+    }
+
+    /// The field whose name, or whose question's content words, are all that the question says.
+    fn covered(&self, skeleton: &str) -> Option<usize> {
+        let content = content_words(skeleton);
+        let mut found = None;
+        for (name, &index) in self.names.iter().chain(&self.questions) {
+            if content_words(name) == content {
+                if found.is_some_and(|other| other != index) {
+                    return None;
+                }
+                found = Some(index);
+            }
+        }
+        found.filter(|_| !content.is_empty())
+    }
+}
+
+impl Template {
+    fn parse(template: &str) -> Option<Self> {
+        let (field, batch) = (template.find("{f}")?, template.find("{b}")?);
+        let (first, second) = (field.min(batch), field.max(batch));
+        let parts = [&template[..first], &template[first + 3..second], &template[second + 3..]].map(str::to_owned);
+        Some(Self { parts, field_first: field < batch })
+    }
+
+    /// `(field, batch)` if `question` has the template's form.
+    fn split(&self, question: &str) -> Option<(String, String)> {
+        let [before, between, after] = &self.parts;
+        let inner = question.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+        if between.trim().is_empty() {
+            return None;
+        }
+        let (first, second) = inner.split_once(between.as_str())?;
+        let (first, second) = (first.trim().to_owned(), second.trim().to_owned());
+        if first.is_empty() || second.is_empty() {
+            return None;
+        }
+        Some(if self.field_first { (first, second) } else { (second, first) })
+    }
+}
+
+fn named_first(field: &Field, name: &str) -> Field {
+    let mut field = field.clone();
+    let own = field.names.iter().position(|n| normalised(n) == name);
+    if let Some(own) = own {
+        let own = field.names.remove(own);
+        field.names.insert(0, own);
+    }
+    field
+}
+
+/// A field known only by the user's words for it.
+fn custom(words: &str) -> Field {
+    Field {
+        key: format!("own: {words}"),
+        kind: Kind::Text,
+        names: vec![words.to_owned()],
+        heldout_names: Vec::new(),
+        questions: Vec::new(),
+        answers: Vec::new(),
+        values: Vec::new(),
+    }
+}
+
+fn content_words(text: &str) -> Vec<&str> {
+    let mut words: Vec<&str> =
+        text.split(' ').filter(|w| !w.is_empty() && *w != "{b}" && STOP_WORDS.binary_search(w).is_err()).collect();
+    words.sort_unstable();
+    words
+}
+
+/// Lower case, single spaces, no final mark.
+pub(super) fn normalised(text: &str) -> String {
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").trim_end_matches(['?', '.', '!', ' ']).to_owned()
+}
+
+/// Drops the noun before the batch: "for batch {b}" to "for {b}".
+fn without_noun(skeleton: &str) -> String {
+    let mut text = skeleton.to_owned();
+    for noun in ["batch no. ", "batch number ", "lot number ", "lot no. ", "the batch ", "batch ", "lot "] {
+        if let Some(at) = find_ignoring_case(&text, &format!("{noun}{{b}}")) {
+            text.replace_range(at..at + noun.len(), "");
+        }
+    }
+    text
+}
+
+/// Byte position of `needle` in `text`, ASCII case ignored.
+pub(super) fn find_ignoring_case(text: &str, needle: &str) -> Option<usize> {
+    text.to_ascii_lowercase().find(&needle.to_ascii_lowercase())
+}
+
+/// `text` with every occurrence of `needle` (ASCII case ignored) replaced.
+pub(super) fn replace_ignoring_case(text: &str, needle: &str, replacement: &str) -> String {
+    let mut rest = text;
+    let mut out = String::new();
+    while let Some(at) = find_ignoring_case(rest, needle) {
+        out.push_str(&rest[..at]);
+        out.push_str(replacement);
+        rest = &rest[at + needle.len()..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(question: &str, batch: Option<&str>) -> Topic {
+        let grammar = Grammar::load().unwrap();
+        let pair = Pair {
+            question: question.into(),
+            answer: Some("x".into()),
+            batch: batch.map(str::to_owned),
+            source: None,
+            paraphrases: Vec::new(),
+            kind: None,
+            line: 1,
+        };
+        Recogniser::new(&grammar).topic(&pair).unwrap()
+    }
+
+    #[test]
+    fn stop_words_are_sorted_for_the_search() {
+        assert!(STOP_WORDS.is_sorted());
+    }
+
+    #[test]
+    fn known_fields_are_recognised_in_several_forms() {
+        let of = |question: &str| topic(question, Some("VOY756")).field.unwrap().key;
+        assert_eq!(of("What is the product code for batch VOY756?"), "product_code");
+        assert_eq!(of("Who is the QA Manager for batch VOY756?"), "qa_manager");
+        assert_eq!(of("What is the percent yield for batch voy756"), "percent_yield");
+    }
+
+    #[test]
+    fn the_users_own_name_comes_first() {
+        let field = topic("What is the item code for batch VOY756?", Some("VOY756")).field.unwrap();
+        assert_eq!(field.names[0], "item code");
+    }
+
+    #[test]
+    fn a_product_can_stand_for_the_batch() {
+        let topic = topic("What is the batch number for Nitroso Aryl Piperazine Quetiapine?", Some("VOY756"));
+        assert_eq!(topic.subject, "Nitroso Aryl Piperazine Quetiapine");
+        assert!(!topic.by_batch);
+        assert_eq!(topic.field.unwrap().key, "batch_number");
+    }
+
+    #[test]
+    fn an_unknown_field_keeps_the_users_words() {
+        let field = topic("What is the frobnication index for batch VOY756?", Some("VOY756")).field.unwrap();
+        assert_eq!((field.key.as_str(), field.names), ("own: frobnication index", vec!["frobnication index".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_alone() {
+        assert!(topic("VOY756: how come the mixer hummed all through the second shift on Tuesday?", Some("VOY756")).field.is_none());
+    }
+}

@@ -1,0 +1,273 @@
+//! The pretraining recipe, from top to bottom.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use rand::SeedableRng as _;
+use serde::{Deserialize, Serialize};
+use shared::{ModelConfig, Tokenizer};
+
+use super::optimizer::{Optimizer, Rates};
+use super::shard::{Data, Encoder, vocabulary_text};
+use super::{checkpoint, init_llama, train_tokenizer};
+use crate::corpus::{Grammar, Universe};
+use crate::files::{read_file, write_file};
+use crate::interrupt;
+use crate::nn::{Batch, Dropout, Grads, Llama, Schedule, TargetLoss, Workers};
+
+/// What a run does; recorded beside its result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Seed of weights and corpus.
+    pub seed: u64,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Steps of the final linear decay.
+    pub decay_steps: usize,
+    /// Warm-up steps.
+    pub warmup_steps: usize,
+    /// Shards a step.
+    pub shards: usize,
+    /// Tokens a shard, without the shared prefix.
+    pub shard_tokens: usize,
+    /// Peak rate of Muon.
+    pub muon_lr: f64,
+    /// Peak rate of AdamW.
+    pub adamw_lr: f64,
+    /// Shape of the model.
+    pub model: ModelConfig,
+}
+
+/// One line of the log.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Finished steps.
+    pub step: usize,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Weighted mean loss since the line before, nats a token.
+    pub loss: f64,
+    /// Hours of computation, over all resumptions.
+    pub hours: f64,
+    /// Share of answers that are right to the last token, by kind of question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<std::collections::BTreeMap<String, f64>>,
+}
+
+/// Where a run keeps its files.
+pub struct RunDirectory(pub PathBuf);
+
+impl RunDirectory {
+    fn tokenizer(&self) -> PathBuf {
+        self.0.join("tokenizer.json")
+    }
+    fn checkpoint(&self) -> PathBuf {
+        self.0.join("checkpoint.safetensors")
+    }
+    fn log(&self) -> PathBuf {
+        self.0.join("log.jsonl")
+    }
+    fn recipe(&self) -> PathBuf {
+        self.0.join("recipe.json")
+    }
+}
+
+/// How a run reports and saves.
+#[derive(Clone, Copy, Debug)]
+pub struct Cadence {
+    /// Steps between log lines.
+    pub log: usize,
+    /// Steps between measurements.
+    pub probe: usize,
+    /// Steps between checkpoints.
+    pub save: usize,
+}
+
+/// The tokenizer of a run, made when it starts and kept from then on.
+fn tokenizer(directory: &RunDirectory, grammar: &Grammar, recipe: &Recipe) -> Result<Tokenizer> {
+    let path = directory.tokenizer();
+    if !path.exists() {
+        let json = train_tokenizer(&vocabulary_text(grammar, recipe.seed), recipe.model.vocab_size)?;
+        write_file(&path, json.as_bytes())?;
+    }
+    let json = String::from_utf8(read_file(&path)?)?;
+    let tokenizer = Tokenizer::from_json(&json, "<|end|>")?;
+    ensure!(
+        tokenizer.id_limit() == recipe.model.vocab_size,
+        "{} has {} entries, the model {}",
+        path.display(),
+        tokenizer.id_limit(),
+        recipe.model.vocab_size
+    );
+    Ok(tokenizer)
+}
+
+/// A finished or interrupted run's model, tokenizer and number of steps.
+pub struct Loaded {
+    /// The recipe as recorded.
+    pub recipe: Recipe,
+    /// The model.
+    pub model: Llama,
+    /// `tokenizer.json`.
+    pub tokenizer_json: String,
+    /// Finished steps.
+    pub step: usize,
+    /// The log so far.
+    pub log: Vec<LogLine>,
+}
+
+/// Reads what [`pretrain`] left in `directory`.
+pub fn load_run(directory: &Path) -> Result<Loaded> {
+    let directory = RunDirectory(directory.to_owned());
+    let recipe: Recipe = serde_json::from_slice(&read_file(&directory.recipe())?)
+        .with_context(|| format!("{} is not a recipe", directory.recipe().display()))?;
+    let mut model = init_llama(&recipe.model, recipe.seed)?;
+    let mut optimizer = Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
+    let step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
+    let log = read_log(&directory.log())?;
+    let tokenizer_json = String::from_utf8(read_file(&directory.tokenizer())?)?;
+    Ok(Loaded { recipe, model, tokenizer_json, step, log })
+}
+
+fn read_log(path: &Path) -> Result<Vec<LogLine>> {
+    let text = String::from_utf8(read_file(path)?)?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{} holds a broken line", path.display())))
+        .collect()
+}
+
+/// Pretrains to `recipe.steps`, going on from the directory's checkpoint if there is one.
+/// Returns the number of finished steps: fewer than asked for after an interruption.
+pub fn pretrain(directory: &Path, recipe: &Recipe, cadence: Cadence, threads: usize) -> Result<usize> {
+    let directory = RunDirectory(directory.to_owned());
+    let grammar = Grammar::load()?;
+    let tokenizer = tokenizer(&directory, &grammar, recipe)?;
+    let workers = Workers::new(threads)?;
+    let mut model = init_llama(&recipe.model, recipe.seed)?;
+    let mut optimizer = Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
+    let (mut step, mut hours, mut tokens) = (0, 0.0, 0);
+    if directory.checkpoint().exists() {
+        step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
+        let mut log = read_log(&directory.log())?;
+        log.retain(|line| line.step <= step);
+        if let Some(last) = log.last() {
+            (hours, tokens) = (last.hours, last.tokens);
+        }
+        let lines: String = log.iter().map(|l| serde_json::to_string(l).map(|l| l + "\n")).collect::<Result<_, _>>()?;
+        write_file(&directory.log(), lines.as_bytes())?;
+    }
+    write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
+    let schedule = Schedule::WarmupStableDecay {
+        warmup: recipe.warmup_steps,
+        total: recipe.steps,
+        decay: recipe.decay_steps,
+    };
+    let data = Data { grammar: &grammar, encoder: Encoder::new(tokenizer)?, seed: recipe.seed, max_segment: 440 };
+    let stop = interrupt::flag()?;
+    let progress = crate::progress::bar(recipe.steps, step, "step");
+    let mut window = Window::default();
+    let mut clock = Instant::now();
+    while step < recipe.steps && !stop.load(Ordering::Relaxed) {
+        let universe = Universe::at(&grammar, recipe.seed, step);
+        let shards = workers.map(recipe.shards, |index| {
+            let batch = data.shard(&universe, step, index, recipe.shard_tokens)?;
+            let mut grads = Grads::new(model.slots);
+            let losses = model.losses_and_grads(&batch, 1.0, &mut no_dropout(), &mut grads)?;
+            Ok((batch, losses, grads))
+        })?;
+        let mut grads = Grads::new(model.slots);
+        let mut weight = 0.0;
+        for (batch, losses, shard_grads) in shards {
+            grads.merge(shard_grads)?;
+            weight += batch.weight();
+            tokens += batch.tokens.len() as u64;
+            window.add(&batch, &losses);
+        }
+        ensure!(window.loss().is_finite(), "the loss is not a number at step {step}: lower the learning rates");
+        optimizer.step(&mut model, &grads, 1.0 / weight, schedule.factor(step), &workers)?;
+        step += 1;
+        progress.set_position(step as u64);
+        progress.set_message(format!("loss {:.3}", window.loss()));
+        let last = step == recipe.steps || stop.load(Ordering::Relaxed);
+        if step.is_multiple_of(cadence.log) || last {
+            let exact = (step.is_multiple_of(cadence.probe) || last)
+                .then(|| probe(&data, &grammar, &model, step, &workers))
+                .transpose()?;
+            hours += clock.elapsed().as_secs_f64() / 3600.0;
+            clock = Instant::now();
+            let line = LogLine { step, tokens, loss: window.loss(), hours, exact };
+            progress.println(serde_json::to_string(&line)?);
+            append(&directory.log(), &line)?;
+            window = Window::default();
+        }
+        if step.is_multiple_of(cadence.save) || last {
+            checkpoint::save(&directory.checkpoint(), &mut model, &optimizer, step)?;
+        }
+    }
+    progress.finish();
+    Ok(step)
+}
+
+fn append(path: &Path, line: &LogLine) -> Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    writeln!(file, "{}", serde_json::to_string(line)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn no_dropout() -> Dropout {
+    Dropout { p: 0.0, rng: rand_chacha::ChaCha8Rng::seed_from_u64(0) }
+}
+
+/// Exact answers by kind of question. Under teacher forcing an answer is exact if and only if
+/// greedy decoding gives it.
+fn probe(
+    data: &Data<'_>,
+    grammar: &Grammar,
+    model: &Llama,
+    step: usize,
+    workers: &Workers,
+) -> Result<std::collections::BTreeMap<String, f64>> {
+    let universe = Universe::at(grammar, data.seed, step);
+    let probes = data.probes(&universe, 100)?;
+    let scores = workers.map(probes.len(), |index| {
+        let (name, batch) = &probes[index];
+        let losses = model.losses(batch, &mut no_dropout())?;
+        Ok(((*name).to_owned(), exact_share(batch, &losses)))
+    })?;
+    Ok(scores.into_iter().collect())
+}
+
+/// Share of segments whose targets were all hit.
+pub fn exact_share(batch: &Batch, losses: &[TargetLoss]) -> f64 {
+    let mut exact = vec![true; batch.layout.segments.len()];
+    for (target, loss) in batch.targets.iter().zip(losses) {
+        exact[target.segment as usize] &= loss.hit;
+    }
+    exact.iter().filter(|e| **e).count() as f64 / exact.len().max(1) as f64
+}
+
+/// Weighted mean loss over the steps since the last log line.
+#[derive(Default)]
+struct Window {
+    loss: f64,
+    weight: f64,
+}
+
+impl Window {
+    fn add(&mut self, batch: &Batch, losses: &[TargetLoss]) {
+        for (target, loss) in batch.targets.iter().zip(losses) {
+            self.loss += f64::from(target.weight * loss.loss);
+            self.weight += f64::from(target.weight);
+        }
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss / self.weight.max(f64::MIN_POSITIVE)
+    }
+}
