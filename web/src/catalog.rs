@@ -1,0 +1,231 @@
+//! The site's two lists: `models/index.json` (the base) and `adapters/index.json` (the versions).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shared::{FileEntry, Index};
+
+use crate::{
+    error::SiteError,
+    format,
+    protocol::{Catalog, VersionInfo},
+};
+
+/// Path of the list that names the base.
+pub const MODELS_INDEX: &str = "models/index.json";
+/// Path of the list of adapters.
+pub const ADAPTERS_INDEX: &str = "adapters/index.json";
+/// Longest list that is read, in bytes.
+pub const MAX_LIST_BYTES: u64 = 4 << 20;
+
+/// Name of the digest among the metrics: it is compared, not shown.
+const LOGITS_DIGEST: &str = "logits_digest";
+const FORMAT_VERSION: u32 = 1;
+
+/// `models/index.json`: which file is the base, so that the page can verify it and show true
+/// progress before the first byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsIndex {
+    /// Version of this format, 1.
+    pub format_version: u32,
+    /// File name in `models/`.
+    pub base: String,
+    /// Size and hash by file name.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+impl ModelsIndex {
+    /// Reads and validates the list.
+    ///
+    /// # Errors
+    /// `BadIndex`: not JSON of this form, or the base is not among the files.
+    pub fn parse(json: &[u8]) -> Result<Self, SiteError> {
+        let bad = |reason: String| SiteError::BadIndex { file: MODELS_INDEX.into(), reason };
+        let index: Self = serde_json::from_slice(json).map_err(|error| bad(error.to_string()))?;
+        if index.format_version != FORMAT_VERSION {
+            return Err(bad(format!(
+                "expected format_version {FORMAT_VERSION}, found {}",
+                index.format_version
+            )));
+        }
+        if index.base.contains(['/', '\\']) || !index.files.contains_key(&index.base) {
+            return Err(bad(format!("the base {:?} is not one of its files", index.base)));
+        }
+        Ok(index)
+    }
+
+    /// Path below the site's folder, size and hash of the base.
+    #[must_use]
+    pub fn base(&self) -> (String, &FileEntry) {
+        (format!("models/{}", self.base), &self.files[&self.base])
+    }
+}
+
+/// Reads `adapters/index.json`.
+///
+/// # Errors
+/// `BadIndex`.
+pub fn parse_adapters(json: &[u8]) -> Result<Index, SiteError> {
+    Index::parse(json).map_err(|error| SiteError::BadIndex {
+        file: ADAPTERS_INDEX.into(),
+        reason: error.to_string(),
+    })
+}
+
+/// What the page shows of `index`, newest version first. `offline`: the list is a kept copy.
+#[must_use]
+pub fn summarize(index: &Index, offline: bool) -> Catalog {
+    let mut versions: Vec<_> = index
+        .versions
+        .iter()
+        .map(|(name, version)| VersionInfo {
+            version: name.clone(),
+            created: version.created.clone(),
+            metrics: metric_rows(&version.metrics),
+            logits_digest: version
+                .metrics
+                .get(LOGITS_DIGEST)
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+        })
+        .collect();
+    versions.sort_by(|a, b| (&b.created, &b.version).cmp(&(&a.created, &a.version)));
+    Catalog { versions, current: index.current.clone(), previous: index.previous.clone(), offline }
+}
+
+/// Metrics as rows of words. Numbers between 0 and 1 with a fraction are shares and become
+/// percentages; groups become a prefix.
+fn metric_rows(metrics: &Map<String, Value>) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for (name, value) in metrics.iter().filter(|(name, _)| *name != LOGITS_DIGEST) {
+        match value {
+            Value::Object(group) => {
+                rows.extend(metric_rows(group).into_iter().map(|(inner, value)| {
+                    (format!("{}: {}", words(name), inner.to_lowercase()), value)
+                }))
+            }
+            Value::Number(number) => {
+                let share = number.as_f64().filter(|n| number.is_f64() && (0.0..=1.0).contains(n));
+                let text = share.map_or(number.to_string(), format::measured_share);
+                rows.push((words(name), text));
+            }
+            Value::String(text) => rows.push((words(name), text.clone())),
+            Value::Bool(yes) => rows.push((words(name), if *yes { "yes" } else { "no" }.into())),
+            // Lists are curves and per-question results: they belong to the report.
+            Value::Array(_) | Value::Null => {}
+        }
+    }
+    rows
+}
+
+fn words(name: &str) -> String {
+    let spaced = name.replace('_', " ");
+    let mut letters = spaced.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => spaced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn models(base: &str, version: u32) -> Vec<u8> {
+        json!({
+            "format_version": version,
+            "base": base,
+            "files": { "base.gguf": { "sha256": "ab".repeat(32), "size": 2_900_000 } },
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn index() -> Index {
+        let version = |created: &str, metrics: Value| {
+            json!({
+                "created": created,
+                "files": {
+                    "adapter_config.json": { "sha256": "11".repeat(32), "size": 10 },
+                    "adapter_model.safetensors": { "sha256": "22".repeat(32), "size": 10 },
+                    "lotwise.json": { "sha256": "33".repeat(32), "size": 10 },
+                    "guard.json": { "sha256": "44".repeat(32), "size": 10 },
+                },
+                "base_sha256": "55".repeat(32),
+                "template_sha256": "66".repeat(32),
+                "metrics": metrics,
+                "intended_use": "test",
+            })
+        };
+        let json = json!({
+            "format_version": 1,
+            "current": "b",
+            "previous": "a",
+            "versions": {
+                "a": version("2025-03-01T00:00:00Z", json!({})),
+                "b": version("2025-02-01T00:00:00Z", json!({
+                    "exact_match": 0.9867,
+                    "held_out": { "hallucination": 0.004, "questions": 150 },
+                    "loss_curve": [1.0, 0.5],
+                    "logits_digest": "abc",
+                })),
+                "c": version("2025-04-01T00:00:00Z", json!({ "passed": true })),
+            },
+        });
+        parse_adapters(json.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_base_is_found_with_its_hash() {
+        let index = ModelsIndex::parse(&models("base.gguf", 1)).unwrap();
+        let (path, entry) = index.base();
+        assert_eq!((path.as_str(), entry.size), ("models/base.gguf", 2_900_000));
+        assert_eq!(entry.sha256, "ab".repeat(32));
+    }
+
+    #[test]
+    fn rejects_lists_that_do_not_hold_together() {
+        for json in [
+            models("other.gguf", 1),
+            models("../base.gguf", 1),
+            models("base.gguf", 2),
+            b"{}".to_vec(),
+            b"<!doctype html>".to_vec(),
+        ] {
+            let error = ModelsIndex::parse(&json).unwrap_err();
+            assert_eq!(error.code(), "bad-index", "{error}");
+        }
+        assert_eq!(parse_adapters(b"[]").unwrap_err().code(), "bad-index");
+    }
+
+    #[test]
+    fn versions_come_newest_first() {
+        let catalog = summarize(&index(), false);
+        let names: Vec<_> = catalog.versions.iter().map(|v| v.version.as_str()).collect();
+        assert_eq!(names, ["c", "a", "b"]);
+        assert_eq!(catalog.current.as_deref(), Some("b"));
+        assert_eq!(catalog.previous.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn metrics_become_words() {
+        let catalog = summarize(&index(), true);
+        let b = catalog.versions.iter().find(|v| v.version == "b").unwrap();
+        let mut rows: Vec<_> = b.metrics.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        rows.sort_unstable();
+        assert_eq!(
+            rows,
+            [
+                ("Exact match", "98.7 %"),
+                ("Held out: hallucination", "0.4 %"),
+                ("Held out: questions", "150"),
+            ]
+        );
+        assert_eq!(b.logits_digest.as_deref(), Some("abc"));
+        assert!(catalog.offline);
+    }
+}

@@ -1,0 +1,24 @@
+//! The parts of the page: properties in, callbacks out.
+
+mod about;
+mod adapter_panel;
+mod composer;
+mod conversation;
+mod error_panel;
+mod examples;
+mod exchange;
+mod header;
+mod intended_use;
+mod loading_panel;
+mod settings_panel;
+
+pub use about::About;
+pub use adapter_panel::AdapterPanel;
+pub use composer::Composer;
+pub use conversation::Conversation;
+pub use error_panel::ErrorPanel;
+pub use examples::Examples;
+pub use header::Header;
+pub use intended_use::IntendedUse;
+pub use loading_panel::LoadingPanel;
+pub use settings_panel::SettingsPanel;

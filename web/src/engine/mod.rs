@@ -1,0 +1,65 @@
+//! The engine worker: loads base and adapter, and answers, one command after the other.
+//!
+//! Bytes never leave it. `library` reads the site's files from the browser's `store` or the server
+//! and verifies them; `merge` makes a model of base and adapter while they arrive; `load` puts a
+//! session together; `answer` runs it one token at a time and gives way between two, so that a Stop
+//! is heard.
+
+mod adapter;
+mod answer;
+mod fetch;
+mod inbox;
+mod library;
+mod lists;
+mod load;
+mod merge;
+mod reporter;
+mod scope;
+mod store;
+
+use wasm_bindgen_futures::spawn_local;
+
+use crate::{
+    error::SiteError,
+    protocol::{ToEngine, ToPage},
+};
+use inbox::Inbox;
+use lists::Wanted;
+use load::Engine;
+
+/// Runs the worker.
+pub fn start() {
+    report_panics();
+    let inbox = Inbox::default();
+    let sender = inbox.clone();
+    scope::listen(move |message, files| sender.push((message, files)));
+    spawn_local(serve(inbox));
+    scope::post(&ToPage::Started);
+}
+
+async fn serve(inbox: Inbox) {
+    let mut engine = Engine::new(scope::site_address()).await;
+    loop {
+        let (command, files) = inbox.next().await;
+        match command {
+            ToEngine::UseCurrent => engine.load(Wanted::Current).await,
+            ToEngine::UseVersion { version } => engine.load(Wanted::Version(version)).await,
+            ToEngine::UseLocal => engine.load(Wanted::Local(files)).await,
+            ToEngine::Ask { id, question, sampler } => {
+                answer::answer(engine.answering(), &inbox, id, &question, sampler).await;
+            }
+            ToEngine::SelfTest => scope::post(&match engine.self_test() {
+                Ok(digest) => ToPage::SelfTested { digest },
+                Err(error) => ToPage::AdapterFailed(error),
+            }),
+            // Its answer has ended already.
+            ToEngine::Stop { .. } => {}
+        }
+    }
+}
+
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        scope::post(&ToPage::Failed(SiteError::EngineStopped { reason: panic.to_string() }));
+    }));
+}

@@ -1,0 +1,322 @@
+//! The messages between page and engine worker.
+//!
+//! Each travels as one short JSON text. Model bytes never do: the worker fetches them itself, and
+//! local adapter files cross as `File` handles beside the text (see `engine::scope` and
+//! `app::link`). Order of a visit:
+//!
+//! ```text
+//! page                       worker
+//!                        <-  Started
+//! UseCurrent             ->
+//!                        <-  Catalog, Progress*, Ready        (or Failed)
+//! UseVersion | UseLocal  ->
+//!                        <-  Catalog, Progress*, Ready        (or AdapterFailed: the one before stays)
+//! Ask                    ->
+//!                        <-  Token*, Answered                 (or Guarded, QuestionFailed)
+//! Stop                   ->                                    (between two tokens: Answered says so)
+//! SelfTest               ->
+//!                        <-  SelfTested
+//! ```
+
+use serde::{Deserialize, Serialize};
+use shared::SamplerConfig;
+
+use crate::{error::SiteError, progress::Progress};
+
+/// Number of a question on the page; answers carry it back.
+pub type QuestionId = u64;
+
+/// From the page to the engine worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToEngine {
+    /// Load the base with the current adapter.
+    UseCurrent,
+    /// Load a published version.
+    UseVersion {
+        /// Version as in `adapters/index.json`.
+        version: String,
+    },
+    /// Load the adapter whose files travel beside this message.
+    UseLocal,
+    /// Answer a question.
+    Ask {
+        /// Number to answer under.
+        id: QuestionId,
+        /// The question.
+        question: String,
+        /// How to choose tokens.
+        sampler: SamplerConfig,
+    },
+    /// Compute the digest of the merged model.
+    SelfTest,
+    /// End the answer after the current token. Ignored when that answer has ended already.
+    Stop {
+        /// The question to stop.
+        id: QuestionId,
+    },
+}
+
+/// From the engine worker to the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToPage {
+    /// The worker runs and listens.
+    Started,
+    /// The published versions.
+    Catalog(Catalog),
+    /// Loading goes on.
+    Progress(Progress),
+    /// Questions can be asked.
+    Ready(Loaded),
+    /// The engine cannot be used until it is restarted.
+    Failed(SiteError),
+    /// The adapter asked for could not be used; the one before still is.
+    AdapterFailed(SiteError),
+    /// The model was not asked: no record has these identifiers.
+    Guarded {
+        /// The question.
+        id: QuestionId,
+        /// Identifiers of the question that no record has.
+        unknown: Vec<String>,
+    },
+    /// One more piece of the answer.
+    Token {
+        /// The question.
+        id: QuestionId,
+        /// Text to append; may be empty inside a multi-byte character.
+        text: String,
+    },
+    /// The self-test ended.
+    SelfTested {
+        /// SHA-256 over the logits of a fixed prompt, hexadecimal.
+        digest: String,
+    },
+    /// The answer ended.
+    Answered {
+        /// The question.
+        id: QuestionId,
+        /// How it went.
+        summary: Summary,
+    },
+    /// The question could not be answered; the engine goes on.
+    QuestionFailed {
+        /// The question.
+        id: QuestionId,
+        /// Why.
+        error: SiteError,
+    },
+}
+
+/// The published versions, newest first.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Versions with what the page shows about them.
+    pub versions: Vec<VersionInfo>,
+    /// The version that a visitor gets.
+    pub current: Option<String>,
+    /// The version before it.
+    pub previous: Option<String>,
+    /// The server did not answer: this list is the copy that this browser kept.
+    pub offline: bool,
+}
+
+/// One published version.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct VersionInfo {
+    /// Version.
+    pub version: String,
+    /// When it was trained, as recorded.
+    pub created: String,
+    /// Results of its evaluation, as (what, value).
+    pub metrics: Vec<(String, String)>,
+    /// Digest of the merged model's logits when it was evaluated, if it was recorded.
+    pub logits_digest: Option<String>,
+}
+
+/// Base and adapter that answers come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The base model.
+    pub base: BaseInfo,
+    /// The adapter merged into it.
+    pub adapter: AdapterInfo,
+    /// What loading cost.
+    pub cost: LoadCost,
+    /// Name of the kernels that compute, such as `simd128`.
+    pub kernels: String,
+}
+
+/// Identity of the base model.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BaseInfo {
+    /// `general.name`.
+    pub name: String,
+    /// `general.version`.
+    pub version: String,
+    /// `general.license`.
+    pub license: String,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+    /// File size in bytes.
+    pub size: u64,
+}
+
+/// Where an adapter comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Listed in `adapters/index.json`, verified against its hashes.
+    #[default]
+    Published,
+    /// Opened from this computer.
+    Local,
+}
+
+/// Identity of the adapter in use.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct AdapterInfo {
+    /// Version, or for a local one the version in its record.
+    pub version: String,
+    /// Published or local.
+    pub origin: Origin,
+    /// SHA-256 of `adapter_model.safetensors`, hexadecimal.
+    pub sha256: String,
+    /// When it was trained; empty where no record says so.
+    pub created: String,
+    /// Whether questions are checked for unknown identifiers before the model is asked.
+    pub guarded: bool,
+    /// Smallest token probability below which an answer counts as undecided, where validation set
+    /// one.
+    pub undecided_below: Option<f32>,
+    /// Questions to begin with.
+    pub examples: Vec<String>,
+}
+
+/// What loading cost, for the "About" panel and for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LoadCost {
+    /// Bytes that came over the network since the worker started.
+    pub downloaded_bytes: u64,
+    /// Milliseconds from the command to ready.
+    pub total_ms: f64,
+    /// Of these, milliseconds to merge the adapter and read the shared prompt.
+    pub merge_ms: f64,
+    /// Size of the worker's WebAssembly memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// The model ended it.
+    Complete,
+    /// The user stopped it.
+    Stopped,
+    /// `max_new_tokens` were reached.
+    TokenLimit,
+    /// The context is full.
+    ContextFull,
+}
+
+/// How an answer went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Tokens of the answer.
+    pub tokens: u32,
+    /// Seconds from the arrival of the question in the worker to the end of the answer.
+    pub seconds: f64,
+    /// Of these, seconds to the first token.
+    pub first_token_seconds: f64,
+    /// Smallest probability among the answer's tokens; the end token included; `None` where nothing was generated.
+    pub min_probability: Option<f32>,
+    /// Values of the answer that no record of the batch in question states; empty where all are
+    /// verified, `None` where there is no list to verify them against.
+    pub unverified: Option<Vec<String>>,
+    /// Why it ended.
+    pub ending: Ending,
+    /// Size of the worker's WebAssembly memory in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Summary {
+    /// Tokens per second over the whole answer, reading the question included.
+    #[must_use]
+    pub fn tokens_per_second(&self) -> f64 {
+        if self.seconds > 0.0 { f64::from(self.tokens) / self.seconds } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let ask = ToEngine::Ask {
+            id: 7,
+            question: "Who approved \"VOY756\"?\n".into(),
+            sampler: SamplerConfig::production(),
+        };
+        for message in [
+            ToEngine::UseCurrent,
+            ToEngine::UseVersion { version: "2025-06".into() },
+            ToEngine::UseLocal,
+            ToEngine::SelfTest,
+            ask,
+            ToEngine::Stop { id: 7 },
+        ] {
+            let wire = serde_json::to_string(&message).unwrap();
+            assert_eq!(serde_json::from_str::<ToEngine>(&wire).unwrap(), message, "{wire}");
+        }
+        let summary = Summary {
+            tokens: 12,
+            seconds: 0.25,
+            first_token_seconds: 0.05,
+            min_probability: Some(0.875),
+            unverified: Some(vec!["2025-04-01".into()]),
+            ending: Ending::Complete,
+            memory_bytes: 1 << 24,
+        };
+        for message in [
+            ToPage::Started,
+            ToPage::Catalog(Catalog::default()),
+            ToPage::Progress(Progress::new([("base".into(), 10)])),
+            ToPage::Ready(Loaded {
+                base: BaseInfo::default(),
+                adapter: AdapterInfo { undecided_below: Some(0.5), ..AdapterInfo::default() },
+                cost: LoadCost::default(),
+                kernels: "simd128".into(),
+            }),
+            ToPage::Failed(SiteError::NoSimd),
+            ToPage::SelfTested { digest: "ab".repeat(32) },
+            ToPage::Guarded { id: 1, unknown: vec!["ZZZ999".into()] },
+            ToPage::Token { id: 1, text: "é".into() },
+            ToPage::Answered { id: 1, summary },
+            ToPage::QuestionFailed {
+                id: 1,
+                error: SiteError::QuestionTooLong { tokens: 9, limit: 8 },
+            },
+        ] {
+            let wire = serde_json::to_string(&message).unwrap();
+            assert_eq!(serde_json::from_str::<ToPage>(&wire).unwrap(), message, "{wire}");
+        }
+    }
+
+    #[test]
+    fn speed_is_tokens_over_seconds() {
+        let mut summary = Summary {
+            tokens: 30,
+            seconds: 0.5,
+            first_token_seconds: 0.1,
+            min_probability: None,
+            unverified: None,
+            ending: Ending::Stopped,
+            memory_bytes: 0,
+        };
+        assert_eq!(summary.tokens_per_second(), 60.0);
+        summary.seconds = 0.0;
+        assert_eq!(summary.tokens_per_second(), 0.0);
+    }
+}

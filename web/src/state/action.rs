@@ -1,0 +1,51 @@
+//! What can change the page's state.
+
+use shared::SamplerConfig;
+
+use super::Preset;
+use crate::{
+    error::SiteError,
+    protocol::{QuestionId, ToPage},
+};
+
+/// A change of the sampler settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SettingsChange {
+    /// One of the presets.
+    Preset(Preset),
+    /// Own values.
+    Sampler(SamplerConfig),
+}
+
+/// Everything that changes the page's state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// A new engine worker was started.
+    Restarted,
+    /// Another adapter was asked for.
+    SwitchRequested,
+    /// A question was sent.
+    Asked {
+        /// Its number: [`super::State::next_id`] when it was sent.
+        id: QuestionId,
+        /// The question.
+        question: String,
+        /// Now.
+        at_ms: f64,
+    },
+    /// "New chat".
+    ChatCleared,
+    /// The notice was read.
+    NoticeDismissed,
+    /// The sampler settings were changed.
+    Settings(SettingsChange),
+    /// The worker died without saying so.
+    EngineLost(SiteError),
+    /// The worker sent a message.
+    Received {
+        /// The message.
+        message: ToPage,
+        /// Now.
+        at_ms: f64,
+    },
+}

@@ -1,0 +1,75 @@
+//! Sampler settings: two presets and own values.
+
+use shared::SamplerConfig;
+
+use super::action::SettingsChange;
+
+/// A named set of sampler values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// The most probable token every time: the same question gives the same answer.
+    Exact,
+    /// The values of the user's production model.
+    Production,
+}
+
+impl Preset {
+    /// Both, in display order.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::Production];
+
+    /// Its sampler values.
+    #[must_use]
+    pub fn sampler(self) -> SamplerConfig {
+        match self {
+            Self::Exact => SamplerConfig::exact(),
+            Self::Production => SamplerConfig::production(),
+        }
+    }
+
+    /// Stable identifier, as in the `data-preset` attribute.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Production => "production",
+        }
+    }
+
+    /// Name on the page.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Exact => "Exact",
+            Self::Production => "Production",
+        }
+    }
+}
+
+/// The sampler values in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The values.
+    pub sampler: SamplerConfig,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sampler: Preset::Exact.sampler() }
+    }
+}
+
+impl Settings {
+    /// The preset that has these values, if one does.
+    #[must_use]
+    pub fn preset(&self) -> Option<Preset> {
+        Preset::ALL.into_iter().find(|preset| preset.sampler() == self.sampler)
+    }
+
+    /// The settings after `change`.
+    pub fn apply(&mut self, change: SettingsChange) {
+        self.sampler = match change {
+            SettingsChange::Preset(preset) => preset.sampler(),
+            SettingsChange::Sampler(sampler) => sampler,
+        };
+    }
+}

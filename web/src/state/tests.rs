@@ -1,0 +1,248 @@
+//! Every path through the reducer.
+
+use super::*;
+use crate::protocol::{AdapterInfo, BaseInfo, LoadCost, VersionInfo};
+
+fn loaded(version: &str) -> Loaded {
+    Loaded {
+        base: BaseInfo { name: "base".into(), ..BaseInfo::default() },
+        adapter: AdapterInfo {
+            version: version.into(),
+            undecided_below: Some(0.6),
+            ..AdapterInfo::default()
+        },
+        cost: LoadCost {
+            downloaded_bytes: 3_000_000,
+            total_ms: 400.0,
+            merge_ms: 80.0,
+            memory_bytes: 1 << 24,
+        },
+        kernels: "scalar".into(),
+    }
+}
+
+fn received(message: ToPage) -> Action {
+    Action::Received { message, at_ms: 1000.0 }
+}
+
+fn ready() -> State {
+    State::default().apply(received(ToPage::Ready(loaded("v1"))))
+}
+
+fn asked(state: State) -> State {
+    let id = state.next_id();
+    state.apply(Action::Asked { id, question: "Who approved VOY756?".into(), at_ms: 2000.0 })
+}
+
+fn token(id: QuestionId, text: &str) -> Action {
+    Action::Received { message: ToPage::Token { id, text: text.into() }, at_ms: 2050.0 }
+}
+
+fn summary(ending: Ending) -> Summary {
+    Summary {
+        tokens: 10,
+        seconds: 0.1,
+        first_token_seconds: 0.02,
+        min_probability: Some(0.97),
+        unverified: None,
+        ending,
+        memory_bytes: 1 << 25,
+    }
+}
+
+fn error() -> SiteError {
+    SiteError::EngineStopped { reason: "panicked at row 3".into() }
+}
+
+#[test]
+fn a_visit_from_opening_to_answer() {
+    let mut state = State::default();
+    assert_eq!(state.label(), "loading");
+    assert!(!state.can_ask());
+
+    let mut progress = Progress::new([("base".into(), 100)]);
+    progress.advance(0, 40, crate::progress::Source::Network);
+    state = state.apply(received(ToPage::Started)).apply(received(ToPage::Progress(progress)));
+    assert!(matches!(&state.phase, Phase::Loading(shown) if shown.done() == 40));
+
+    state = state.apply(received(ToPage::Ready(loaded("v1"))));
+    assert_eq!(state.label(), "ready");
+    assert_eq!(state.metrics.ready_ms, Some(1000.0));
+
+    state = asked(state);
+    assert_eq!((state.label(), state.answering), ("answering", Some(1)));
+    for piece in ["Dr. ", "Weber", "."] {
+        state = state.apply(token(1, piece));
+    }
+    state = state.apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Complete) }));
+    assert_eq!(state.label(), "ready");
+    let exchange = &state.chat[0];
+    assert_eq!((exchange.adapter.as_str(), exchange.undecided_below), ("v1", Some(0.6)));
+    assert!(matches!(&exchange.outcome, Outcome::Answered { text, .. } if text == "Dr. Weber."));
+    assert_eq!(state.metrics.first_token_ms, Some(50.0));
+    assert_eq!(state.metrics.open_to_first_token_ms, Some(2050.0));
+    assert_eq!(state.metrics.tokens_per_second, Some(100.0));
+    assert_eq!(state.metrics.memory_bytes, 1 << 25);
+}
+
+#[test]
+fn nothing_is_asked_before_ready_or_twice_at_once() {
+    let loading = asked(State::default());
+    assert!(loading.chat.is_empty());
+
+    let state = asked(asked(ready()));
+    assert_eq!(state.chat.len(), 1);
+    assert_eq!(state.next_id(), 2);
+}
+
+#[test]
+fn a_question_under_a_used_number_is_ignored() {
+    let state = asked(ready()).apply(received(ToPage::Guarded { id: 1, unknown: vec![] }));
+    let again = state.clone().apply(Action::Asked {
+        id: 1,
+        question: "double click".into(),
+        at_ms: 2001.0,
+    });
+    assert_eq!(again, state);
+}
+
+#[test]
+fn questions_are_trimmed_and_bounded() {
+    assert_eq!(State::accept_question("  Who?\n"), Some("Who?".into()));
+    assert_eq!(State::accept_question(" \n\t "), None);
+    let longest = "é".repeat(MAX_QUESTION_CHARS);
+    assert_eq!(State::accept_question(&longest), Some(longest.clone()));
+    assert_eq!(State::accept_question(&format!("{longest}é")), None);
+}
+
+#[test]
+fn the_guard_answers_without_the_model() {
+    let unknown = vec!["ZZZ999".to_owned()];
+    let state = asked(ready()).apply(received(ToPage::Guarded { id: 1, unknown: unknown.clone() }));
+    assert_eq!(state.label(), "ready");
+    assert_eq!(state.chat[0].outcome, Outcome::NotAsked { unknown });
+}
+
+#[test]
+fn a_stopped_answer_keeps_its_text() {
+    let state = asked(ready())
+        .apply(token(1, "Dr."))
+        .apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Stopped) }));
+    let Outcome::Answered { text, summary } = &state.chat[0].outcome else { panic!() };
+    assert_eq!((text.as_str(), ending_words(summary)), ("Dr.", Some("stopped by you")));
+}
+
+#[test]
+fn a_new_chat_during_an_answer_ignores_the_rest_of_it() {
+    let state = asked(ready()).apply(Action::ChatCleared);
+    assert!(state.chat.is_empty() && state.can_ask());
+    let state = asked(state).apply(token(1, "late")).apply(token(2, "right"));
+    assert!(matches!(&state.chat[0].outcome, Outcome::Streaming(a) if a.text == "right"));
+    let state =
+        state.apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Stopped) }));
+    assert_eq!(state.answering, Some(2));
+}
+
+#[test]
+fn a_failed_question_leaves_the_engine_usable() {
+    let error = SiteError::QuestionTooLong { tokens: 600, limit: 512 };
+    let state =
+        asked(ready()).apply(received(ToPage::QuestionFailed { id: 1, error: error.clone() }));
+    assert!(state.can_ask());
+    assert_eq!(state.chat[0].outcome, Outcome::Failed { text: String::new(), error });
+}
+
+#[test]
+fn a_lost_engine_fails_the_open_answer_and_the_first_cause_stays() {
+    let state = asked(ready())
+        .apply(token(1, "Dr."))
+        .apply(received(ToPage::Failed(error())))
+        .apply(Action::EngineLost(SiteError::OutOfMemory { what: "later".into() }));
+    assert_eq!(state.label(), "error");
+    assert_eq!(state.phase, Phase::Failed(error()));
+    assert_eq!(state.answering, None);
+    assert_eq!(state.chat[0].outcome, Outcome::Failed { text: "Dr.".into(), error: error() });
+
+    let state = state.apply(Action::Restarted);
+    assert_eq!(state.label(), "loading");
+    assert_eq!(state.chat.len(), 1, "the chat survives a restart");
+}
+
+#[test]
+fn switching_adapters_loads_and_a_refused_one_leaves_the_old() {
+    let state = ready().apply(Action::SwitchRequested);
+    assert_eq!(state.label(), "loading");
+    let switched = state.clone().apply(received(ToPage::Ready(loaded("v2"))));
+    assert_eq!(switched.loaded.unwrap().adapter.version, "v2");
+    assert_eq!(switched.metrics.ready_ms, Some(1000.0));
+
+    let refusal = SiteError::BadAdapter { adapter: "v9".into(), reason: "shape".into() };
+    let state = state.apply(received(ToPage::AdapterFailed(refusal.clone())));
+    assert_eq!(state.label(), "ready");
+    assert_eq!(state.notice, Some(refusal));
+    assert_eq!(state.loaded.as_ref().unwrap().adapter.version, "v1");
+    assert_eq!(state.apply(Action::NoticeDismissed).notice, None);
+}
+
+#[test]
+fn no_switch_while_answering_and_a_new_engine_after_a_failure() {
+    let state = asked(ready());
+    assert_eq!(state.switching(), Switching::NotNow);
+    assert_eq!(state.clone().apply(Action::SwitchRequested), state);
+    assert_eq!(ready().switching(), Switching::InPlace);
+    assert_eq!(ready().apply(Action::EngineLost(error())).switching(), Switching::Restart);
+    assert_eq!(State::default().switching(), Switching::NotNow);
+}
+
+#[test]
+fn each_answer_names_the_adapter_that_gave_it() {
+    let state = asked(ready())
+        .apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Complete) }))
+        .apply(Action::SwitchRequested);
+    let mut local = loaded("trial");
+    local.adapter.origin = Origin::Local;
+    let state = asked(state.apply(received(ToPage::Ready(local))));
+    let adapters: Vec<_> = state.chat.iter().map(|e| (e.adapter.as_str(), e.origin)).collect();
+    assert_eq!(adapters, [("v1", Origin::Published), ("trial", Origin::Local)]);
+}
+
+#[test]
+fn a_digest_belongs_to_one_adapter() {
+    let version = VersionInfo {
+        version: "v1".into(),
+        logits_digest: Some("aa".into()),
+        ..VersionInfo::default()
+    };
+    let catalog = Catalog { versions: vec![version], ..Catalog::default() };
+    let state = ready()
+        .apply(received(ToPage::Catalog(catalog)))
+        .apply(received(ToPage::SelfTested { digest: "aa".into() }));
+    assert_eq!((state.digest.as_deref(), state.recorded_digest()), (Some("aa"), Some("aa")));
+
+    let other = state.clone().apply(received(ToPage::Ready(loaded("v2"))));
+    assert_eq!((other.digest.as_deref(), other.recorded_digest()), (None, None));
+    let mut local = loaded("v1");
+    local.adapter.origin = Origin::Local;
+    assert_eq!(state.apply(received(ToPage::Ready(local))).recorded_digest(), None);
+}
+
+#[test]
+fn presets_are_recognised_and_own_values_are_not_one() {
+    let mut state = State::default();
+    assert_eq!(state.settings.preset(), Some(Preset::Exact));
+    state = state.apply(Action::Settings(SettingsChange::Preset(Preset::Production)));
+    assert_eq!(state.settings.preset(), Some(Preset::Production));
+    let mut own = state.settings.sampler.clone();
+    own.max_new_tokens = 7;
+    state = state.apply(Action::Settings(SettingsChange::Sampler(own.clone())));
+    assert_eq!((state.settings.preset(), state.settings.sampler), (None, own));
+}
+
+#[test]
+fn metrics_become_attributes_only_when_known() {
+    let names = |state: &State| {
+        state.metrics.entries().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&State::default()), ["downloadedBytes", "memoryBytes"]);
+    assert_eq!(names(&ready()), ["downloadedBytes", "memoryBytes", "readyMs", "mergeMs"]);
+}
