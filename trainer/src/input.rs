@@ -1,6 +1,6 @@
 //! Reading what the user names: the error says which file, what was expected and what to do.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -23,6 +23,9 @@ pub fn read_input(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
     if metadata.is_dir() {
         bail!("{shown} is a directory: expected {what}");
     }
+    if !metadata.is_file() && !is_pipe(&metadata) {
+        bail!("{shown} is a device or socket: expected {what}");
+    }
     if metadata.len() > limit {
         bail!("{shown} has {} bytes: expected {what}, at most {limit} bytes", metadata.len());
     }
@@ -37,6 +40,17 @@ pub fn read_input(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What `<(zcat records.jsonl.gz)` names in a shell.
+#[cfg(unix)]
+fn is_pipe(metadata: &Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&metadata.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_metadata: &Metadata) -> bool {
+    false
+}
+
 /// Reads a base model.
 ///
 /// # Errors
@@ -47,4 +61,26 @@ pub fn load_base(path: &Path) -> Result<Base> {
     Base::from_bytes(bytes).with_context(|| {
         format!("{} ({size} bytes) cannot be used as a base model", path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_up_to_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_input(&path, "digits", 5).unwrap(), b"12345");
+        let error = read_input(&path, "digits", 4).unwrap_err().to_string();
+        assert!(error.ends_with("file has 5 bytes: expected digits, at most 4 bytes"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn rejects_devices() {
+        let error = read_input(Path::new("/dev/zero"), "digits", 4).unwrap_err().to_string();
+        assert_eq!(error, "/dev/zero is a device or socket: expected digits");
+    }
 }

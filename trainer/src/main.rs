@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-
 fn main() -> ExitCode {
     trainer::cli::main()
 }

@@ -97,6 +97,8 @@ fn base_facts(path: &Path) -> Result<Value> {
             facts["version"] = header.identity.version.into();
             facts["license"] = header.identity.license.into();
             facts["config"] = json!(header.config);
+            facts["config"]["rms_norm_eps"] = decimal(header.config.rms_norm_eps);
+            facts["config"]["rope_theta"] = decimal(header.config.rope_theta);
             facts["prompt"] = json!({
                 "template_sha256": header.prompt.template_sha256(),
                 "system_prompt": header.prompt.system_prompt(),
@@ -127,10 +129,10 @@ fn adapter_facts(path: &Path) -> Result<Value> {
         "kind": "adapter",
         "directory": path.display().to_string(),
         "r": config.r,
-        "lora_alpha": config.lora_alpha,
-        "lora_dropout": config.lora_dropout,
+        "lora_alpha": decimal(config.lora_alpha),
+        "lora_dropout": decimal(config.lora_dropout),
         "use_rslora": config.use_rslora,
-        "scale": adapter.scale(),
+        "scale": decimal(adapter.scale()),
         "target_modules": modules,
         "layers": layers,
         "parameters": parameters,
@@ -158,7 +160,7 @@ fn short(value: &shared::Value) -> Value {
         V::String(text) => text.clone().into(),
         V::Bool(value) => (*value).into(),
         V::Array(array) => format!("{} values, {}", array.len(), value.type_name()).into(),
-        V::F32(number) => json!(number),
+        V::F32(number) => decimal(*number),
         V::F64(number) => json!(number),
         V::U8(number) => json!(number),
         V::I8(number) => json!(number),
@@ -171,12 +173,18 @@ fn short(value: &shared::Value) -> Value {
     }
 }
 
-/// Facts as indented lines, one a fact.
+/// The number in its shortest decimals: 1e-5, where widening would give 9.999999747378752e-6.
+fn decimal(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, |number| json!(number))
+}
+
+/// Facts as indented lines, one a fact; groups of facts after single ones.
 fn write_facts(out: &mut String, facts: &Value, depth: usize) -> std::fmt::Result {
     let Some(facts) = facts.as_object() else {
         return Ok(());
     };
-    for (key, value) in facts {
+    let (groups, single): (Vec<_>, Vec<_>) = facts.iter().partition(|(_, value)| value.is_object());
+    for (key, value) in single.into_iter().chain(groups) {
         let indent = "  ".repeat(depth);
         match value {
             Value::Object(inner) => {
@@ -210,7 +218,8 @@ fn write_curve(out: &mut String, indent: &str, points: &[Value]) -> std::fmt::Re
         .into_iter()
         .filter_map(|index| {
             let point = points.get(index)?;
-            Some(format!("{} at step {}", point["loss"], point["step"]))
+            let loss = point["loss"].as_f64()?;
+            Some(format!("{loss:.4} at step {}", point["step"]))
         })
         .collect();
     writeln!(out, "{indent}loss_curve ({} points): {}", points.len(), text.join(", "))

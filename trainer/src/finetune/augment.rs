@@ -14,7 +14,7 @@ use crate::corpus::{Choose as _, Field, Grammar, Noise, Split, Subject, near_mis
 use crate::data::Pair;
 
 /// Share of questions with slips, small talk or lower case.
-const NOISE: Noise = Noise { rate: 0.35 };
+const NOISE: Noise = Noise { rate: 0.45 };
 /// Share of the questions about unknown batches that are one character or one swap off.
 const NEAR_MISS: f64 = 0.6;
 /// Questions about unknown products among those about unknown batches.

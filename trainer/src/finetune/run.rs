@@ -19,6 +19,8 @@ use crate::nn::{AdamW, AdamWConfig, Batch, Dropout, Grads, Llama, Schedule, Segm
 
 /// Shards of an optimizer step: the same on every machine, see [`Workers`].
 const SHARDS: usize = 4;
+/// Time between checkpoints.
+const SAVE_SECONDS: u64 = 10;
 
 /// Everything a run is made of.
 pub struct Run<'a> {
@@ -91,43 +93,41 @@ impl Run<'_> {
         let mut model = llama_from_base(self.base)?;
         attach_lora(&mut model, shape, self.seed)?;
         let mut adamw = AdamW::new(AdamWConfig::default());
-        let identity = self.identity()?;
-        let mut start = Position { step: 0, seconds: 0.0 };
+        let mut at = Position { identity: self.identity()?, ..Position::default() };
         if self.resume {
-            start = checkpoint::load(self.checkpoint, &mut model, &mut adamw, &identity)?;
+            at = checkpoint::load(self.checkpoint, &mut model, &mut adamw, &at.identity)?;
         }
         let segments = self.segments(examples)?;
         let batches: Vec<&[Segment]> = segments.chunks(recipe.effective_batch()).collect();
         let schedule = self.schedule(batches.len());
         let workers = Workers::new(self.threads)?;
         let stop = interrupt::flag()?;
-        let bar = crate::progress::bar(batches.len(), start.step, "step");
-        let clock = Instant::now();
+        let bar = crate::progress::bar(batches.len(), at.step, "step");
+        let (clock, before) = (Instant::now(), (at.seconds, at.tokens));
         let mut saved = Instant::now();
         let report = (batches.len() / 50).max(1);
-        let mut curve = Vec::new();
-        let mut window = (0.0, 0u64);
-        let mut tokens = 0;
-        for (step, batch) in batches.iter().enumerate().skip(start.step) {
-            let (losses, step_tokens) = self.step(&mut model, &mut adamw, &workers, batch, step, schedule.factor(step))?;
-            tokens += step_tokens;
-            window.0 += losses.iter().map(|l| f64::from(l.loss)).sum::<f64>();
-            window.1 += losses.len() as u64;
-            let mean = window.0 / window.1.max(1) as f64;
+        for (step, batch) in batches.iter().enumerate().skip(at.step) {
+            let factor = schedule.factor(step);
+            let (losses, tokens) =
+                self.step(&mut model, &mut adamw, &workers, batch, step, factor)?;
+            at.step = step + 1;
+            at.tokens += tokens;
+            at.seconds = before.0 + clock.elapsed().as_secs_f64();
+            at.window.0 += losses.iter().map(|l| f64::from(l.loss)).sum::<f64>();
+            at.window.1 += losses.len() as u64;
+            let mean = at.window.0 / at.window.1.max(1) as f64;
             ensure!(mean.is_finite(), "the loss is not a number at step {step}: lower --learning-rate");
-            bar.set_position(step as u64 + 1);
-            let rate = tokens as f64 / clock.elapsed().as_secs_f64();
+            let rate = (at.tokens - before.1) as f64 / (at.seconds - before.0).max(1e-9);
+            bar.set_position(at.step as u64);
             bar.set_message(format!("loss {mean:.4}, {rate:.0} tokens/s"));
-            let done = step + 1;
-            if done % report == 0 || done == batches.len() {
-                curve.push(CurvePoint { step: done, loss: mean });
-                window = (0.0, 0);
+            let finished = at.step == batches.len();
+            if at.step % report == 0 || finished {
+                at.curve.push(CurvePoint { step: at.step, loss: mean });
+                at.window = (0.0, 0);
             }
-            let interrupted = stop.load(Ordering::Relaxed) && done < batches.len();
-            if interrupted || saved.elapsed().as_secs() >= 10 {
-                let position =
-                    Position { step: done, seconds: start.seconds + clock.elapsed().as_secs_f64() };
-                checkpoint::save(self.checkpoint, &mut model, &adamw, &position, &identity)?;
+            let interrupted = stop.load(Ordering::Relaxed) && !finished;
+            if interrupted || saved.elapsed().as_secs() >= SAVE_SECONDS {
+                checkpoint::save(self.checkpoint, &mut model, &adamw, &at)?;
                 saved = Instant::now();
             }
             if interrupted {
@@ -136,10 +136,10 @@ impl Run<'_> {
             }
         }
         bar.finish();
-        let seconds = start.seconds + clock.elapsed().as_secs_f64();
         let validation = self.validate(&model, &workers)?;
         let base_name = format!("{}-{}", self.base.identity.name, self.base.identity.version);
         let adapter = adapter_of(&mut model, shape, recipe.lora_dropout, &base_name)?;
+        let Position { tokens, seconds, curve, .. } = at;
         Ok(Some(Outcome { adapter, steps: batches.len(), tokens, seconds, curve, validation }))
     }
 

@@ -42,14 +42,19 @@ pub(super) enum Moment {
 /// The name is taken or not allowed, or something cannot be written. What was published before
 /// stays as it was, and nothing of the new version remains.
 pub fn publish(store: &Store, lock: &Lock, new: NewVersion) -> Result<(Index, Vec<String>)> {
-    let result = publish_watched(store, lock, new, &mut |_| Ok(()));
-    if result.is_err() {
+    let name = new.name.clone();
+    publish_watched(store, lock, new, &mut |_| Ok(())).map_err(|error| {
+        let Ok(index) = store.load_or_new() else {
+            return error;
+        };
         // The error at hand says more than one about cleaning up; the next step cleans up too.
-        if let Ok(index) = store.load_or_new() {
-            let _ = store.recover(&index, lock);
-        }
-    }
-    result
+        let _ = store.recover(&index, lock);
+        error.context(if index.current.as_ref() == Some(&name) {
+            format!("{name} is published, but something before it could not be removed")
+        } else {
+            format!("{name} is not published; what was published before is unchanged")
+        })
+    })
 }
 
 /// [`publish`] without cleaning up after an error; `watch` can end it at any moment.

@@ -116,7 +116,12 @@ fn a_failed_publication_cleans_up_at_once() {
     let mut new = new_version("b", 2);
     new.files.push((ADAPTER_CONFIG, b"the same name again".to_vec()));
     let error = publish(&store, &lock, new).unwrap_err();
-    assert!(format!("{error:#}").contains(".incoming"), "{error:#}");
+    let text = format!("{error:#}");
+    assert!(
+        text.starts_with("b is not published; what was published before is unchanged"),
+        "{text}"
+    );
+    assert!(text.contains(".incoming"), "{text}");
     assert_eq!(names(&store), ["a", INDEX_FILE]);
     assert_serves(&store, Some("a"));
 }
@@ -127,7 +132,7 @@ fn leftovers_of_others_are_not_touched() {
     fs::create_dir(store.root().join("b")).unwrap();
     fs::write(store.root().join("b/precious"), "x").unwrap();
     let lock = store.lock().unwrap();
-    let error = publish(&store, &lock, new_version("b", 2)).unwrap_err().to_string();
+    let error = format!("{:#}", publish(&store, &lock, new_version("b", 2)).unwrap_err());
     assert!(error.contains("b exists, but is no published version"), "{error}");
     publish(&store, &lock, new_version("c", 2)).unwrap();
     assert!(store.root().join("b/precious").exists());

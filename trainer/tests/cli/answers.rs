@@ -114,14 +114,21 @@ fn chat_answers_what_is_piped_in() {
 fn inspect_shows_base_and_adapter() {
     let place = Workplace::new();
     let base = place.run(&["inspect", "base.gguf"]).expect_success().out;
-    for part in ["name: tiny", "runs: true", "hidden_size: 64", "Q8_0", "tokenizer.chat_template"] {
+    for part in [
+        "name: tiny",
+        "runs: true",
+        "hidden_size: 64",
+        "rms_norm_eps: 1e-5",
+        "Q8_0",
+        "tokenizer.chat_template",
+    ] {
         assert!(base.contains(part), "{part}: {base}");
     }
     let json = place.run(&["inspect", "base.gguf", "--json"]).expect_success().json();
     let stored = std::fs::metadata(place.path("base.gguf")).unwrap().len();
     assert_eq!((&json["bytes"], &json["config"]["num_hidden_layers"]), (&stored.into(), &2.into()));
     let adapter = place.run(&["inspect", "adapter"]).expect_success().out;
-    for part in ["r: 4", "scale: 2", "q_proj, k_proj", "final_loss: 0.5", "0.5 at step 2"] {
+    for part in ["r: 4", "scale: 2", "q_proj, k_proj", "final_loss: 0.5", "0.5000 at step 2"] {
         assert!(adapter.contains(part), "{part}: {adapter}");
     }
     place.publish("v1");
