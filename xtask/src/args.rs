@@ -1,0 +1,120 @@
+//! The command line.
+
+use anyhow::{Result, bail};
+
+/// Port of the demo's server.
+const PORT: u16 = 8080;
+
+/// What `--help` says.
+pub const USAGE: &str = "\
+Developer commands of Lotwise.
+
+cargo demo [--no-serve] [--port N]
+    Trains the sample adapter, evaluates and publishes it, builds the site and serves it on
+    127.0.0.1 (port 8080, or N; 0 for any). Installs trunk and wasm-bindgen if they are missing.
+
+cargo verify
+    Format, lints (native and WebAssembly), all tests (native, WebAssembly, browser).
+    As root on Debian it installs Chromium, its driver and Node.js if they are missing.
+
+cargo xtask setup
+    Installs what is missing of the above, and nothing else.
+
+cargo xtask dist
+    Builds the site into web/dist.
+
+cargo xtask serve [--port N]
+    Serves web/dist as it is.
+";
+
+/// A command with its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Say what there is.
+    Help,
+    /// Train, publish, build, serve.
+    Demo {
+        /// Whether to serve at the end.
+        serve: bool,
+        /// Port to serve on; 0 for any.
+        port: u16,
+    },
+    /// All checks.
+    Verify,
+    /// Install tools, browser and Node.js.
+    Setup,
+    /// Build the site.
+    Dist,
+    /// Serve the built site.
+    Serve {
+        /// Port to serve on; 0 for any.
+        port: u16,
+    },
+}
+
+/// Reads the arguments behind `cargo xtask`.
+///
+/// # Errors
+/// An unknown command or option, an option that the command does not have, or a bad port.
+pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
+    let name = arguments.next().unwrap_or_else(|| "--help".into());
+    let (mut serve, mut port) = (true, PORT);
+    while let Some(argument) = arguments.next() {
+        match (name.as_str(), argument.as_str()) {
+            (_, "-h" | "--help") => return Ok(Command::Help),
+            ("demo", "--no-serve") => serve = false,
+            ("demo" | "serve", "--port") => {
+                let value = arguments.next().unwrap_or_default();
+                port = match value.parse() {
+                    Ok(port) => port,
+                    Err(_) => bail!("--port: expected 0 to 65535, found {value:?}"),
+                };
+            }
+            _ => bail!("{name}: unknown option {argument:?}\n\n{USAGE}"),
+        }
+    }
+    Ok(match name.as_str() {
+        "-h" | "--help" | "help" => Command::Help,
+        "demo" => Command::Demo { serve, port },
+        "verify" => Command::Verify,
+        "setup" => Command::Setup,
+        "dist" => Command::Dist,
+        "serve" => Command::Serve { port },
+        _ => bail!("unknown command {name:?}\n\n{USAGE}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command> {
+        super::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn reads_commands_and_options() {
+        assert_eq!(parse("").unwrap(), Command::Help);
+        assert_eq!(parse("demo").unwrap(), Command::Demo { serve: true, port: PORT });
+        assert_eq!(
+            parse("demo --no-serve --port 0").unwrap(),
+            Command::Demo { serve: false, port: 0 }
+        );
+        assert_eq!(parse("serve --port 9000").unwrap(), Command::Serve { port: 9000 });
+        assert_eq!(parse("verify --help").unwrap(), Command::Help);
+    }
+
+    #[test]
+    fn rejects_what_it_does_not_know() {
+        for (line, said) in [
+            ("deploy", "unknown command"),
+            ("verify --no-serve", "unknown option"),
+            ("demo --fast", "unknown option"),
+            ("demo --port", "--port"),
+            ("serve --port 70000", "70000"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(said), "{line}: {error}");
+        }
+    }
+}

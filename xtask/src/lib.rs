@@ -1,0 +1,54 @@
+//! Developer commands behind the cargo aliases, and the static file server that they and the
+//! browser tests use.
+//!
+//! `cargo demo` goes from a clean clone to a page that answers; `cargo verify` runs every check
+//! there is. Both install the tools they miss. What runs side by side, and why, is written at
+//! [`demo`] and [`verify`]; how a tool is found or installed in `tools`.
+
+// Talking to the terminal is what these commands do.
+#![allow(clippy::print_stdout)]
+
+mod args;
+mod clock;
+mod demo;
+mod files;
+mod process;
+mod programs;
+mod serve;
+mod site;
+mod summary;
+mod tools;
+mod verify;
+mod workspace;
+
+use anyhow::Result;
+
+pub use files::copy_folder;
+pub use serve::Server;
+pub use tools::tool_path;
+
+use args::Command;
+use process::Cancel;
+use tools::Tools;
+use workspace::Workspace;
+
+/// Runs the command that `arguments` (without the program's name) describe.
+///
+/// # Errors
+/// Whatever the command failed at, with the command line of the program that failed.
+pub fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
+    let command = args::parse(arguments)?;
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Help => print!("{}", args::USAGE),
+        Command::Demo { serve, port } => demo::run(&workspace, serve.then_some(port))?,
+        Command::Verify => verify::run(&workspace)?,
+        Command::Setup => {
+            programs::ensure(&workspace, &Cancel::default())?;
+            Tools::ensure(&workspace, &Cancel::default())?;
+        }
+        Command::Dist => site::dist(&workspace, &Cancel::default())?,
+        Command::Serve { port } => site::serve(&workspace, port)?,
+    }
+    Ok(())
+}
