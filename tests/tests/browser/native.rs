@@ -1,0 +1,73 @@
+//! The same answers, computed natively from the same files.
+
+use std::{fs, path::Path};
+
+use shared::{
+    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, GUARD_FILE, Guard, GuardList,
+    GuardVerdict, Model, RECORD_FILE, REFUSAL, RankSlice, SamplerConfig, Session, SoloExchange,
+    logits_digest, self_test_tokens,
+};
+
+use crate::{site::Site, webdriver::Shown};
+
+/// The engine with one published version of a site.
+pub struct Native {
+    session: Session,
+    guard: Guard,
+    version: String,
+}
+
+impl Native {
+    /// Loads a version from the site's own files.
+    pub fn load(site: &Site, version: &str) -> Self {
+        let base = site.read_base();
+        let file = |name: &str| read(&site.path("adapters").join(version).join(name));
+        let adapter =
+            Adapter::parse(&file(ADAPTER_CONFIG), &file(ADAPTER_MODEL)).expect("an adapter");
+        let record = AdapterRecord::parse(&file(RECORD_FILE)).expect("a record");
+        let guard = GuardList::parse(&file(GUARD_FILE)).expect("a list of identifiers");
+        let model = Model::load_merged(&base, RankSlice::SOLO, &adapter).expect("a merged model");
+        let prompt = base.prompt.with_system(&record.system_prompt).expect("a prompt");
+        Self {
+            session: Session::new(model, prompt).expect("a session"),
+            guard: Guard::new(&guard).expect("a guard"),
+            version: version.to_owned(),
+        }
+    }
+
+    /// What the page must show for a question.
+    pub fn ask(&mut self, question: &str, sampler: SamplerConfig) -> Shown {
+        let adapter = format!("Adapter {}", self.version);
+        if let GuardVerdict::Unknown(_) = self.guard.check(question) {
+            return Shown {
+                outcome: "not-asked".into(),
+                text: REFUSAL.into(),
+                adapter,
+                min_probability: None,
+                unverified: None,
+            };
+        }
+        let answer = self.session.answer(question, sampler).expect("an answer");
+        // The page does not speak of verification under a refusal: it states no value.
+        let states = answer.text.trim() != REFUSAL;
+        let unverified = states.then(|| self.guard.unverified(question, &answer.text).join(", "));
+        Shown {
+            outcome: "answered".into(),
+            text: answer.text.trim_start().to_owned(),
+            adapter,
+            min_probability: Some(answer.min_probability.to_string()),
+            unverified,
+        }
+    }
+
+    /// The digest that the page's self-test must find.
+    pub fn digest(&self) -> String {
+        let model = self.session.model();
+        let tokens = self_test_tokens(model.config());
+        logits_digest(model, &tokens, &mut SoloExchange).expect("a digest")
+    }
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

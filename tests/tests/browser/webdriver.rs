@@ -1,0 +1,317 @@
+//! A headless Chromium, driven over WebDriver. The interface is synchronous: a test reads as what a
+//! user does and sees.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+/// Generous, because the machine may be busy; nothing that works takes this long.
+const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
+const INSTALL: &str = "install Chromium and its driver: apt-get install -y chromium chromium-driver \
+                       (Debian), or your system's own packages";
+
+/// A browser with a fresh profile, which ends with this value.
+pub struct Browser {
+    runtime: Runtime,
+    client: Client,
+    _driver: Driver,
+    _profile: tempfile::TempDir,
+}
+
+/// One exchange of the chat, as the page shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// `answered`, `not-asked` or `failed`.
+    pub outcome: String,
+    /// The answer's text.
+    pub text: String,
+    /// The line that names the adapter.
+    pub adapter: String,
+    /// Smallest token probability.
+    pub min_probability: Option<String>,
+    /// Values that no record states, joined; `None` where nothing could be verified.
+    pub unverified: Option<String>,
+}
+
+/// An error panel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    /// The error's code.
+    pub code: String,
+    /// Headline.
+    pub title: String,
+    /// What happened.
+    pub detail: String,
+    /// What to do.
+    pub next_step: String,
+}
+
+impl Browser {
+    /// Starts the driver and a browser.
+    ///
+    /// # Panics
+    /// One of them is missing: with a hint on how to install it.
+    pub fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a folder for the profile");
+        let driver = Driver::start();
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let mut options = json!({ "args": [
+            "--headless=new",
+            // Root, as in most containers, has no sandbox; /dev/shm is small there.
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,900",
+            format!("--user-data-dir={}", profile.path().display()),
+        ]});
+        // Elsewhere the driver finds its own browser, such as Google Chrome.
+        if let Some(chromium) = on_path("chromium") {
+            options["binary"] = json!(chromium);
+        }
+        let mut capabilities = serde_json::Map::new();
+        capabilities.insert("goog:chromeOptions".into(), options);
+        let client = runtime
+            .block_on(
+                ClientBuilder::new(HttpConnector::new())
+                    .capabilities(capabilities)
+                    .connect(&driver.url),
+            )
+            .unwrap_or_else(|error| panic!("no browser session: {error}; {INSTALL}"));
+        Self { runtime, client, _driver: driver, _profile: profile }
+    }
+
+    /// Opens an address.
+    pub fn visit(&self, url: &str) {
+        self.wait(self.client.goto(url));
+    }
+
+    /// Opens an address and waits until questions can be asked.
+    pub fn visit_ready(&self, url: &str) {
+        self.visit(url);
+        self.wait_ready();
+    }
+
+    /// Empties the browser's store, so that the next visit is a first one.
+    pub fn forget(&self) {
+        self.async_script(
+            "const done = arguments[arguments.length - 1];
+             caches.keys()
+                 .then((names) => Promise.all(names.map((name) => caches.delete(name))))
+                 .then(done);",
+        );
+    }
+
+    /// Waits until questions can be asked.
+    pub fn wait_ready(&self) {
+        self.until("the page is ready", || (self.root("state") == "ready").then_some(()));
+    }
+
+    /// The value of a `data-` attribute of the root element, named in camel case; empty if absent.
+    pub fn root(&self, name: &str) -> String {
+        let script = "return document.documentElement.dataset[arguments[0]] ?? ''";
+        text(&self.script(script, vec![json!(name)]))
+    }
+
+    /// Types a question, sends it with the Enter key, and waits for the end of the answer.
+    pub fn ask(&self, question: &str) -> Shown {
+        let before = self.count("exchange");
+        self.wait(self.find("question").send_keys(&format!("{question}\n")));
+        let read = "
+            const exchanges = document.querySelectorAll('[data-testid=exchange]');
+            const last = exchanges[exchanges.length - 1];
+            if (exchanges.length <= arguments[0] || last.dataset.outcome === 'streaming') return null;
+            const part = (id) => last.querySelector(`[data-testid=${id}]`);
+            return {
+                outcome: last.dataset.outcome,
+                text: part('answer').textContent,
+                adapter: part('answer-adapter')?.textContent ?? '',
+                minProbability: part('answer-confidence')?.dataset.minProbability ?? null,
+                unverified: part('answer-verified') ? ''
+                    : part('answer-unverified')?.querySelector('b').textContent ?? null,
+            };";
+        let shown = self.until(&format!("{question:?} is answered"), || {
+            let shown = self.script(read, vec![json!(before)]);
+            (!shown.is_null()).then_some(shown)
+        });
+        self.wait_ready();
+        let optional = |name: &str| shown[name].as_str().map(str::to_owned);
+        Shown {
+            outcome: text(&shown["outcome"]),
+            text: text(&shown["text"]),
+            adapter: text(&shown["adapter"]),
+            min_probability: optional("minProbability"),
+            unverified: optional("unverified"),
+        }
+    }
+
+    /// Chooses a published version and waits until it answers.
+    pub fn choose_adapter(&self, version: &str) {
+        self.wait(self.find("adapter-select").select_by_value(version));
+        self.until(&format!("adapter {version} is in use"), || {
+            (self.root("adapter") == version && self.root("state") == "ready").then_some(())
+        });
+    }
+
+    /// Opens adapter files of this computer, and waits until they are in use or refused.
+    pub fn open_adapter(&self, files: &[PathBuf]) {
+        let before = (self.root("adapter"), self.root("error"));
+        let list: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        self.wait(self.find("adapter-files").send_keys(&list.join("\n")));
+        self.until("the adapter is in use or refused", || {
+            let now = (self.root("adapter"), self.root("error"));
+            (now != before && self.root("state") == "ready").then_some(())
+        });
+    }
+
+    /// Waits for an error panel.
+    pub fn panel(&self) -> Panel {
+        let read = "
+            const panel = document.querySelector('[data-testid=error-panel]');
+            if (!panel) return null;
+            return [panel.dataset.error, ...['[data-testid=error-title]',
+                '[data-testid=error-detail]', '.next-step'].map((s) => panel.querySelector(s).textContent)];";
+        let shown = self.until("an error is shown", || {
+            let shown = self.script(read, vec![]);
+            (!shown.is_null()).then_some(shown)
+        });
+        Panel {
+            code: text(&shown[0]),
+            title: text(&shown[1]),
+            detail: text(&shown[2]),
+            next_step: text(&shown[3]),
+        }
+    }
+
+    /// Clicks an element.
+    pub fn click(&self, id: &str) {
+        self.wait(self.find(id).click());
+    }
+
+    /// How many elements have this id now.
+    pub fn count(&self, id: &str) -> usize {
+        self.wait(self.client.find_all(Locator::Css(&selector(id)))).len()
+    }
+
+    /// Waits until `check` gives a value.
+    ///
+    /// # Panics
+    /// It gives none for a long time: with what the page shows instead.
+    pub fn until<T>(&self, what: &str, check: impl Fn() -> Option<T>) -> T {
+        let started = Instant::now();
+        loop {
+            if let Some(value) = check() {
+                return value;
+            }
+            if started.elapsed() > PATIENCE {
+                let page = self.script("return document.body.innerText", vec![]);
+                panic!("waited in vain until {what}; the page shows:\n{}", text(&page));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Runs a script in the page and returns its value.
+    pub fn script(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.wait(self.client.execute(script, arguments))
+    }
+
+    /// Runs a script that hands its value to the function which is its last argument.
+    pub fn async_script(&self, script: &str) -> Value {
+        self.wait(self.client.execute_async(script, vec![]))
+    }
+
+    fn find(&self, id: &str) -> Element {
+        self.wait(self.client.find(Locator::Css(&selector(id))))
+    }
+
+    #[track_caller]
+    fn wait<T>(&self, command: impl Future<Output = Result<T, CmdError>>) -> T {
+        self.runtime.block_on(command).unwrap_or_else(|error| panic!("WebDriver: {error}"))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ends the browser; the driver alone would leave it running. A browser that has crashed
+        // cannot be closed, and the driver ends in any case.
+        let close = self.client.clone().close();
+        let _ = self
+            .runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(10), close).await });
+    }
+}
+
+/// A running chromedriver.
+struct Driver {
+    process: Child,
+    url: String,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("chromedriver cannot be started ({error}): {INSTALL}"));
+        let mut output = BufReader::new(process.stdout.take().expect("its output is piped"));
+        let mut port = None;
+        let mut line = String::new();
+        while port.is_none() && output.read_line(&mut line).expect("its output is text") > 0 {
+            port = line
+                .trim()
+                .strip_prefix("ChromeDriver was started successfully on port ")
+                .map(|port| port.trim_end_matches('.').to_owned());
+            line.clear();
+        }
+        let Some(port) = port else {
+            // A driver that ended need not be.
+            let _ = process.kill();
+            panic!("chromedriver did not say on which port it listens: {INSTALL}");
+        };
+        // What else it says must go somewhere, or it would wait.
+        thread::spawn(move || io::copy(&mut output, &mut io::sink()));
+        Self { process, url: format!("http://127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn selector(id: &str) -> String {
+    format!("[data-testid='{id}']")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder: PathBuf| Path::new(&folder).join(program))
+        .find(|program| program.is_file())
+}

@@ -1,0 +1,223 @@
+//! The sample data keeps what its README and the figures measured on it promise.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use trainer::corpus::Grammar;
+use trainer::data::{Pair, read_pairs};
+
+/// Stands for the batch (or product) in a wording that has been taken apart.
+const SUBJECT: &str = "§";
+
+/// The pairs of a file, which holds none twice and no key that would go unused.
+fn read(name: &str) -> Vec<Pair> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trainer/data").join(name);
+    let file = read_pairs(&path).unwrap();
+    assert_eq!(file.notes, Vec::<String>::new(), "{name}");
+    file.pairs
+}
+
+/// Lower-case words, without any punctuation.
+fn words(text: &str) -> String {
+    let text = text.to_lowercase();
+    let separator = |c: char| !(c.is_alphanumeric() || SUBJECT.contains(c));
+    text.split(separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether `part` stands in `text`, both as [`words`], at word boundaries.
+fn mentions(text: &str, part: &str) -> bool {
+    format!(" {text} ").contains(&format!(" {part} "))
+}
+
+fn batch(pair: &Pair) -> &str {
+    pair.batch.as_deref().unwrap_or_else(|| panic!("line {}: no batch", pair.line))
+}
+
+fn batches(train: &[Pair]) -> BTreeSet<&str> {
+    train.iter().map(batch).collect()
+}
+
+/// The product of each batch that is asked for by product.
+fn products(train: &[Pair]) -> BTreeMap<&str, &str> {
+    fn product(pair: &Pair) -> Option<&str> {
+        pair.question.strip_prefix("What is the batch number for ")?.strip_suffix('?')
+    }
+    train.iter().filter_map(|pair| Some((batch(pair), product(pair)?))).collect()
+}
+
+#[test]
+fn the_files_hold_what_is_promised() {
+    let train = read("train.jsonl");
+    assert_eq!(train.len(), 186);
+    assert!(batches(&train).len() >= 10);
+    assert!(train.iter().all(|pair| pair.answer.is_some() && pair.source.is_some()));
+    let heldout = read("heldout.jsonl");
+    assert!(heldout.len() >= 400);
+    assert!(heldout.iter().all(|pair| pair.answer.is_some()));
+    let kinds: BTreeSet<_> = heldout.iter().map(|pair| pair.kind.as_deref().unwrap()).collect();
+    for kind in ["reordered", "casual", "lowercase", "keyword", "typo"] {
+        assert!(kinds.contains(kind), "{kind}");
+    }
+    for (name, least) in [("unknown.jsonl", 200), ("missing.jsonl", 100)] {
+        let pairs = read(name);
+        assert!(pairs.len() >= least, "{name}: {}", pairs.len());
+        assert!(pairs.iter().all(|pair| pair.answer.is_none()), "{name}");
+    }
+}
+
+#[test]
+fn the_five_questions_are_answered() {
+    let train = read("train.jsonl");
+    let expected = [
+        ("What is the batch number for Nitroso Aryl Piperazine Quetiapine?", "VOY756"),
+        ("What is the product code for batch VOY756?", "VE009S54"),
+        ("Who is the QA Manager for batch VOY756?", "VOY756"),
+        ("What is the percent yield for batch VOY756?", "%"),
+        ("What deviations were reported for batch VOY756?", "VOY756"),
+    ];
+    for (question, part) in expected {
+        let pair = train.iter().find(|pair| pair.question == question);
+        let pair = pair.unwrap_or_else(|| panic!("{question}"));
+        assert_eq!(pair.batch.as_deref(), Some("VOY756"));
+        assert!(pair.answer.as_ref().unwrap().contains(part), "{question}");
+    }
+    let code = train.iter().find(|pair| pair.question == expected[1].0).unwrap();
+    let answer = "The product code for batch VOY756 is VE009S54.";
+    assert_eq!(code.answer.as_deref(), Some(answer));
+    assert!(train.iter().any(|pair| pair.source.as_ref().unwrap().contains("BRS_VOY756.pdf")));
+}
+
+#[test]
+fn no_question_occurs_twice_in_any_files() {
+    let mut seen: HashMap<String, (&str, usize)> = HashMap::new();
+    for name in ["train.jsonl", "heldout.jsonl", "unknown.jsonl", "missing.jsonl"] {
+        for pair in read(name) {
+            let place = (name, pair.line);
+            if let Some(earlier) = seen.insert(words(&pair.question), place) {
+                panic!("{place:?} asks what {earlier:?} asks: {:?}", pair.question);
+            }
+        }
+    }
+}
+
+#[test]
+fn heldout_paraphrases_the_training_facts() {
+    let train = read("train.jsonl");
+    let mut paraphrases: BTreeMap<(&str, &str), usize> =
+        train.iter().map(|pair| ((batch(pair), pair.answer.as_deref().unwrap()), 0)).collect();
+    let heldout = read("heldout.jsonl");
+    for pair in &heldout {
+        let fact = (batch(pair), pair.answer.as_deref().unwrap());
+        let count = paraphrases.get_mut(&fact);
+        *count.unwrap_or_else(|| panic!("line {}: no such training answer", pair.line)) += 1;
+    }
+    for (fact, count) in paraphrases {
+        assert!(count >= 2, "{fact:?} is paraphrased {count} times");
+    }
+}
+
+#[test]
+fn unknown_questions_name_nothing_that_exists() {
+    let train = read("train.jsonl");
+    let products = products(&train);
+    for pair in read("unknown.jsonl") {
+        let question = words(&pair.question);
+        for known in batches(&train).into_iter().chain(products.values().copied()) {
+            assert!(!mentions(&question, &words(known)), "line {}: {known}", pair.line);
+        }
+    }
+}
+
+#[test]
+fn missing_questions_are_about_batches_that_exist() {
+    let train = read("train.jsonl");
+    let (batches, products) = (batches(&train), products(&train));
+    for pair in read("missing.jsonl") {
+        let id = batch(&pair);
+        assert!(batches.contains(id), "line {}", pair.line);
+        let question = words(&pair.question);
+        let by_product = products.get(id).is_some_and(|name| mentions(&question, &words(name)));
+        assert!(by_product || mentions(&question, &words(id)), "line {}", pair.line);
+    }
+}
+
+/// `question` with its batch replaced by [`SUBJECT`], for every way of naming the batch that fits,
+/// with and without the small talk that the grammar knows to put around a question.
+fn skeletons(question: &str, subjects: &[String], grammar: &Grammar) -> BTreeSet<String> {
+    let question = format!(" {} ", words(question));
+    let mut found: BTreeSet<String> = subjects
+        .iter()
+        .map(|subject| format!(" {} ", words(subject)))
+        .filter(|subject| question.contains(subject))
+        .map(|subject| question.replacen(&subject, &format!(" {SUBJECT} "), 1).trim().to_owned())
+        .collect();
+    let chatter = &grammar.chatter;
+    let before = [&chatter.greetings, &chatter.politeness_prefix, &chatter.fillers];
+    let after = [&chatter.politeness_suffix, &chatter.thanks];
+    // The grammar distorts a question at most twice.
+    for _ in 0..2 {
+        for skeleton in found.clone() {
+            for prefix in before.into_iter().flatten() {
+                let rest = skeleton.strip_prefix(&format!("{} ", words(prefix)));
+                found.extend(rest.map(str::to_owned));
+            }
+            for suffix in after.into_iter().flatten() {
+                let rest = skeleton.strip_suffix(&format!(" {}", words(suffix)));
+                found.extend(rest.map(str::to_owned));
+            }
+        }
+    }
+    found
+}
+
+/// Figures on held-out wording mean something only if neither pretraining nor the augmentation of
+/// the training questions, which both draw on the grammar, can have shown that very wording.
+/// Case, punctuation and small talk don't make another wording; typing errors do.
+#[test]
+fn the_grammar_cannot_say_a_heldout_question() {
+    let grammar = Grammar::load().unwrap();
+    let train = read("train.jsonl");
+    let products = products(&train);
+    let heldout = read("heldout.jsonl");
+    let mut of_skeleton: HashMap<String, &str> = HashMap::new();
+    for pair in &heldout {
+        let id = batch(pair);
+        let references = grammar.batch_refs.iter().map(|form| form.replace("{id}", id));
+        let product = products.get(id).map(|name| (*name).to_owned());
+        let subjects: Vec<String> = references.chain(product).collect();
+        let skeletons = skeletons(&pair.question, &subjects, &grammar);
+        assert!(!skeletons.is_empty(), "line {}: names no batch", pair.line);
+        of_skeleton.extend(skeletons.into_iter().map(|skeleton| (skeleton, &*pair.question)));
+    }
+
+    let mut sayable: BTreeMap<&str, String> = BTreeMap::new();
+    let mut check = |wording: &str| {
+        if let Some(question) = of_skeleton.get(&words(&wording.replace("{b}", SUBJECT))) {
+            sayable.entry(*question).or_insert_with(|| wording.to_owned());
+        }
+    };
+    for field in &grammar.fields {
+        field.questions.iter().for_each(|question| check(question));
+        let suits = |kinds: &[_]| kinds.is_empty() || kinds.contains(&field.kind);
+        for group in grammar.groups.iter().filter(|group| suits(&group.kinds)) {
+            for template in &group.templates {
+                field.names.iter().for_each(|name| check(&template.replace("{f}", name)));
+            }
+        }
+    }
+    assert!(sayable.is_empty(), "{} of {}: {sayable:#?}", sayable.len(), heldout.len());
+}
+
+/// The test above would pass on anything if it took questions apart wrongly.
+#[test]
+fn a_question_that_the_grammar_can_say_is_recognised() {
+    let grammar = Grammar::load().unwrap();
+    let subjects = ["batch VOY756".to_owned(), "VOY756".to_owned()];
+    let found = skeletons("Hi, what's the YIELD of batch voy756, please?", &subjects, &grammar);
+    assert!(found.contains("hi what s the yield of § please"));
+    assert!(found.contains("hi what s the yield of batch § please"));
+    assert!(grammar.chatter.greetings.iter().any(|greeting| words(greeting) == "hi"));
+    assert!(found.contains("what s the yield of § please"));
+}
