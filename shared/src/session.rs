@@ -330,8 +330,7 @@ mod tests {
     /// With the embedding of the end token as the only one left, the model can say nothing else.
     #[test]
     fn stops_at_the_end_token() {
-        let mut tiny = TinyBase::default();
-        tiny.favour = Some("<|end|>".into());
+        let tiny = TinyBase { favour: Some("<|end|>".into()), ..TinyBase::default() };
         let base = Base::from_bytes(tiny.gguf().unwrap()).unwrap();
         let mut session = session(&base);
         let answer = session.answer("?", SamplerConfig::exact()).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::model::{Model, ModelBuilder, RankSlice};
-use crate::sampler::Rng;
+use crate::rng::Rng;
 use crate::{
     Adapter, GgmlType, Gguf, GgufBuilder, Linear, LoraConfig, LoraPair, ModelConfig, Result,
     SYSTEM_PROMPT,

@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 /// Replaces `path` by what `write` writes to the temporary path it is given. The old file stays
 /// until the new one is complete and on disk.
 pub fn replace_file(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = path.file_name().with_context(|| format!("{} is not a file name", path.display()))?;
+    let name =
+        path.file_name().with_context(|| format!("{} is not a file name", path.display()))?;
     let directory = parent(path);
-    fs::create_dir_all(&directory).with_context(|| format!("cannot create the directory {}", directory.display()))?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create the directory {}", directory.display()))?;
     let mut temporary = name.to_owned();
     temporary.push(".part");
     let temporary = directory.join(temporary);

@@ -95,7 +95,10 @@ fn a_run_learns_repeats_and_resumes_to_the_same_bits() {
     let stop = interrupt::flag().unwrap();
     stop.store(true, Ordering::Relaxed);
     assert!(setting.train(&checkpoint, 1, 1, false).is_none(), "an interrupted run has no result");
-    assert!(setting.train(&checkpoint, 1, 1, true).is_none(), "and none after a second interruption");
+    assert!(
+        setting.train(&checkpoint, 1, 1, true).is_none(),
+        "and none after a second interruption"
+    );
     stop.store(false, Ordering::Relaxed);
     let resumed = setting.train(&checkpoint, 2, 1, true).unwrap();
     assert_eq!(bits(&resumed.adapter), bits(&whole.adapter), "resuming changed the result");

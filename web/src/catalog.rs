@@ -131,6 +131,8 @@ fn words(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use serde_json::json;
 
     use super::*;
@@ -185,6 +187,18 @@ mod tests {
         let (path, entry) = index.base();
         assert_eq!((path.as_str(), entry.size), ("models/base.gguf", 2_900_000));
         assert_eq!(entry.sha256, "ab".repeat(32));
+    }
+
+    /// The file and its list are committed together.
+    #[test]
+    fn the_listed_base_is_the_file_beside_the_list() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let index = ModelsIndex::parse(&fs::read(folder.join("index.json")).unwrap()).unwrap();
+        for (name, entry) in &index.files {
+            let bytes = fs::read(folder.join(name)).unwrap();
+            assert_eq!(bytes.len() as u64, entry.size, "{name}");
+            assert_eq!(shared::sha256_hex(&bytes), entry.sha256, "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! UseCurrent             ->
 //!                        <-  Catalog, Progress*, Ready        (or Failed)
 //! UseVersion | UseLocal  ->
-//!                        <-  Catalog, Progress*, Ready        (or AdapterFailed: the one before stays)
+//!                        <-  Catalog, Progress*, Ready        (or Declined: the one before stays)
 //! Ask                    ->
 //!                        <-  Token*, Answered                 (or Guarded, QuestionFailed)
 //! Stop                   ->                                    (between two tokens: Answered says so)
@@ -71,8 +71,9 @@ pub enum ToPage {
     Ready(Loaded),
     /// The engine cannot be used until it is restarted.
     Failed(SiteError),
-    /// The adapter asked for could not be used; the one before still is.
-    AdapterFailed(SiteError),
+    /// What was asked for last (another adapter, the self-test) failed; the adapter from before
+    /// still answers.
+    Declined(SiteError),
     /// The model was not asked: no record has these identifiers.
     Guarded {
         /// The question.
@@ -189,8 +190,6 @@ pub struct AdapterInfo {
     /// Smallest token probability below which an answer counts as undecided, where validation set
     /// one.
     pub undecided_below: Option<f32>,
-    /// Questions to begin with.
-    pub examples: Vec<String>,
 }
 
 /// What loading cost, for the "About" panel and for tests.

@@ -7,7 +7,7 @@ use super::scalar::Scalar;
 use super::{ActBlock, Activations, Kernels, LANES, PAGE, Past, TILE};
 use crate::quant::packed::{Block4, Block8, Packed, PackedBlock, QUAD};
 use crate::quant::{BLOCK, RowBlock};
-use crate::sampler::Rng;
+use crate::rng::Rng;
 
 /// One test module for an implementation. Where the machine cannot run it, that is said.
 macro_rules! expand {

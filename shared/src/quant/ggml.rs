@@ -92,11 +92,12 @@ fn read_q8_0(raw: &[u8; Q8_0_BYTES]) -> RowBlock {
 
 /// The first 16 codes are the low halves of the bytes, the other 16 the high halves.
 fn read_q4_0(raw: &[u8; Q4_0_BYTES]) -> RowBlock {
-    let codes = std::array::from_fn(|k| {
-        let byte = raw[2 + k % (BLOCK / 2)];
-        let code = if k < BLOCK / 2 { byte & 15 } else { byte >> 4 };
-        code as i8 - 8
-    });
+    let mut codes = [0; BLOCK];
+    let (first, second) = codes.split_at_mut(BLOCK / 2);
+    for ((first, second), byte) in first.iter_mut().zip(second).zip(&raw[2..]) {
+        *first = (byte & 15) as i8 - 8;
+        *second = (byte >> 4) as i8 - 8;
+    }
     RowBlock { scale: read_scale(raw[0], raw[1]), codes }
 }
 

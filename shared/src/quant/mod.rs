@@ -33,12 +33,21 @@ impl RowBlock {
             return Self { scale: 0.0, codes: [0; BLOCK] };
         }
         let inverse = 127.0 / absmax;
-        Self { scale: absmax / 127.0, codes: values.map(|value| round_to_code(value * inverse)) }
+        let mut block = Self { scale: absmax / 127.0, codes: [0; BLOCK] };
+        for (code, value) in block.codes.iter_mut().zip(values) {
+            *code = round_to_code(value * inverse);
+        }
+        block
     }
 
     /// The 32 weights.
+    #[inline(always)]
     pub fn dequantize(&self) -> [f32; BLOCK] {
-        self.codes.map(|code| self.scale * f32::from(code))
+        let mut values = [0.0; BLOCK];
+        for (value, code) in values.iter_mut().zip(self.codes) {
+            *value = self.scale * f32::from(code);
+        }
+        values
     }
 }
 

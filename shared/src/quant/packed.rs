@@ -9,7 +9,7 @@
 //! ```
 //! A 32-byte load holds the same four inputs of eight rows; multiplied with those four
 //! activations, repeated, and summed in pairs it leaves one lane per row, so that no kernel adds
-//! across lanes until a block ends. [`Block4`] halves that, see its [`nibble`].
+//! across lanes until a block ends. [`Block4`] halves that, see [`nibbles`].
 //!
 //! Scales are f32, converted once. A matrix of 8-bit codes takes 9/8 byte a weight (1.06 times
 //! its Q8_0 blocks), one of 4-bit codes 5/8 (1.11 times its Q4_0 blocks).
@@ -48,20 +48,21 @@ impl PackedBlock for Block8 {
 
     fn set(&mut self, row: usize, block: &RowBlock) {
         self.scales[row] = block.scale;
-        for (k, code) in block.codes.into_iter().enumerate() {
-            self.codes[k / QUAD][row * QUAD + k % QUAD] = code;
+        for (line, quad) in self.codes.iter_mut().zip(block.codes.as_chunks::<QUAD>().0) {
+            line[row * QUAD..(row + 1) * QUAD].copy_from_slice(quad);
         }
     }
 
     fn get(&self, row: usize) -> RowBlock {
-        RowBlock {
-            scale: self.scales[row],
-            codes: std::array::from_fn(|k| self.codes[k / QUAD][row * QUAD + k % QUAD]),
+        let mut block = RowBlock { scale: self.scales[row], codes: [0; BLOCK] };
+        for (line, quad) in self.codes.iter().zip(block.codes.as_chunks_mut::<QUAD>().0) {
+            quad.copy_from_slice(&line[row * QUAD..(row + 1) * QUAD]);
         }
+        block
     }
 }
 
-/// 4-bit codes, stored as `code + 8`; which half of which byte holds which, see [`nibble`].
+/// 4-bit codes, stored as `code + 8`; which half of which byte holds which, see [`nibbles`].
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 pub(crate) struct Block4 {
@@ -69,19 +70,20 @@ pub(crate) struct Block4 {
     pub codes: [[u8; ROWS * QUAD]; QUADS / 2],
 }
 
-/// Line, byte and shift of the code of a row's input `k` in a [`Block4`].
+/// Where a [`Block4`] holds the four codes of a row's quad: the line, its first byte, the step to
+/// the next, and the shift within each.
 ///
 /// Kernels that multiply bytes find quad `q` of all rows in the low halves of line `q` and quad
 /// `q + 4` in its high halves. WebAssembly multiplies 16-bit lanes; there a lane has the same
 /// place in four consecutive quads of a row, so that a mask and shifts by four widen the codes,
 /// and a line has four rows.
-fn nibble(row: usize, k: usize) -> (usize, usize, u32) {
-    let (quad, place) = (k / QUAD, k % QUAD);
+#[inline(always)]
+fn nibbles(row: usize, quad: usize) -> (usize, usize, usize, u32) {
     if cfg!(target_arch = "wasm32") {
-        let lane = row % 4 * QUAD + place;
-        (quad / 4 * 2 + row / 4, 2 * lane + quad % 4 / 2, 4 * (quad % 2) as u32)
+        let line = quad / 4 * 2 + row / 4;
+        (line, row % 4 * 2 * QUAD + quad % 4 / 2, 2, 4 * (quad % 2) as u32)
     } else {
-        (quad % 4, row * QUAD + place, 4 * (quad / 4) as u32)
+        (quad % 4, row * QUAD, 1, 4 * (quad / 4) as u32)
     }
 }
 
@@ -91,19 +93,24 @@ impl PackedBlock for Block4 {
     /// The codes must be within `-8..=7`.
     fn set(&mut self, row: usize, block: &RowBlock) {
         self.scales[row] = block.scale;
-        for (k, code) in block.codes.into_iter().enumerate() {
-            let (line, byte, shift) = nibble(row, k);
-            let byte = &mut self.codes[line][byte];
-            *byte = *byte & !(15 << shift) | ((code + 8) as u8 & 15) << shift;
+        for (quad, codes) in block.codes.as_chunks::<QUAD>().0.iter().enumerate() {
+            let (line, first, step, shift) = nibbles(row, quad);
+            for (place, code) in codes.iter().enumerate() {
+                let byte = &mut self.codes[line][first + step * place];
+                *byte = *byte & !(15 << shift) | ((code + 8) as u8 & 15) << shift;
+            }
         }
     }
 
     fn get(&self, row: usize) -> RowBlock {
-        let codes = std::array::from_fn(|k| {
-            let (line, byte, shift) = nibble(row, k);
-            (self.codes[line][byte] >> shift & 15) as i8 - 8
-        });
-        RowBlock { scale: self.scales[row], codes }
+        let mut block = RowBlock { scale: self.scales[row], codes: [0; BLOCK] };
+        for (quad, codes) in block.codes.as_chunks_mut::<QUAD>().0.iter_mut().enumerate() {
+            let (line, first, step, shift) = nibbles(row, quad);
+            for (place, code) in codes.iter_mut().enumerate() {
+                *code = (self.codes[line][first + step * place] >> shift & 15) as i8 - 8;
+            }
+        }
+        block
     }
 }
 

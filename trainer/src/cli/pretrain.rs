@@ -12,7 +12,6 @@ use super::INTERRUPTED;
 use crate::files::{replace_file, write_file};
 use crate::pretrain::{Cadence, Naming, Recipe, export_gguf, load_run, pretrain};
 
-
 /// Pretrain the embedded base model on the synthetic corpus
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -79,7 +78,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let cadence = Cadence { log: 50, probe: 250, save: 100 };
     let done = pretrain(&args.out, &recipe(args), cadence, args.threads)?;
     if done < args.steps {
-        eprintln!("interrupted after {done} of {} steps; run the same command to go on", args.steps);
+        eprintln!(
+            "interrupted after {done} of {} steps; run the same command to go on",
+            args.steps
+        );
         return Ok(ExitCode::from(INTERRUPTED));
     }
     export(args)?;
@@ -89,11 +91,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Writes the GGUF and, beside it, what the site and an auditor need to know of it.
 fn export(args: &Args) -> Result<()> {
     let mut run = load_run(&args.out)?;
-    let bytes = export_gguf(&mut run, &Naming { name: "Lotwise Base", version: &args.model_version })?;
+    let bytes =
+        export_gguf(&mut run, &Naming { name: "Lotwise Base", version: &args.model_version })?;
     // The file has to be readable by the engine before it replaces another.
-    let base = shared::Base::from_bytes(bytes.clone()).context("the exported model cannot be read back")?;
+    let base = shared::Base::from_bytes(bytes.clone())
+        .context("the exported model cannot be read back")?;
     write_file(&args.gguf, &bytes)?;
-    let name = args.gguf.file_name().and_then(|n| n.to_str()).context("--gguf is not a file name")?;
+    let name =
+        args.gguf.file_name().and_then(|n| n.to_str()).context("--gguf is not a file name")?;
     let sha256 = &base.identity.sha256;
     let index = json!({
         "format_version": 1,

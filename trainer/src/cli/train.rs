@@ -8,11 +8,14 @@ use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use rand::RngCore as _;
 use serde_json::json;
-use shared::{ADAPTER_CONFIG, ADAPTER_MODEL, AdapterRecord, Base, GUARD_FILE, INTENDED_USE, LossPoint, RECORD_FILE, RecordBase, TrainStats};
+use shared::{
+    ADAPTER_CONFIG, ADAPTER_MODEL, AdapterRecord, Base, GUARD_FILE, INTENDED_USE, LossPoint,
+    RECORD_FILE, RecordBase, TrainStats,
+};
 
+use super::INTERRUPTED;
 use crate::corpus::{Grammar, stream};
 use crate::data::read_pairs;
-use super::INTERRUPTED;
 use crate::files::{read_file, replace_file, write_file};
 use crate::finetune::{Dataset, Example, Outcome, Preset, Recipe, Run, SchedulerType};
 
@@ -127,8 +130,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for note in &data.notes {
         eprintln!("note: {note}");
     }
-    let base = Base::from_bytes(read_file(&args.base)?)
-        .with_context(|| format!("{} is not a base model this trainer can use", args.base.display()))?;
+    let base = Base::from_bytes(read_file(&args.base)?).with_context(|| {
+        format!("{} is not a base model this trainer can use", args.base.display())
+    })?;
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
@@ -169,7 +173,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     write_adapter(args, &base, &dataset, &data.sha256, &recipe, &outcome)?;
     if checkpoint.exists() {
-        std::fs::remove_file(&checkpoint).with_context(|| format!("cannot remove {}", checkpoint.display()))?;
+        std::fs::remove_file(&checkpoint)
+            .with_context(|| format!("cannot remove {}", checkpoint.display()))?;
     }
     report(args, &outcome);
     Ok(ExitCode::SUCCESS)
@@ -215,17 +220,23 @@ fn write_adapter(
     if dataset.batches.is_empty() {
         // An older list would speak for other data.
         if guard.exists() {
-            std::fs::remove_file(&guard).with_context(|| format!("cannot remove {}", guard.display()))?;
+            std::fs::remove_file(&guard)
+                .with_context(|| format!("cannot remove {}", guard.display()))?;
         }
-        eprintln!("note: no question names a batch, so the adapter gets no list of known identifiers");
+        eprintln!(
+            "note: no question names a batch, so the adapter gets no list of known identifiers"
+        );
     } else {
         write_file(&guard, &dataset.guard_list(&salt(args.seed))?.to_json()?)?;
     }
-    let loss_curve = outcome.curve.iter().map(|p| LossPoint { step: p.step as u64, loss: p.loss }).collect();
+    let loss_curve =
+        outcome.curve.iter().map(|p| LossPoint { step: p.step as u64, loss: p.loss }).collect();
     let validation: BTreeMap<_, _> = outcome
         .validation
         .iter()
-        .map(|(origin, exact)| Ok((serde_json::to_value(origin)?.as_str().unwrap_or_default().to_owned(), exact)))
+        .map(|(origin, exact)| {
+            Ok((serde_json::to_value(origin)?.as_str().unwrap_or_default().to_owned(), exact))
+        })
         .collect::<Result<_>>()?;
     let record = AdapterRecord {
         format_version: AdapterRecord::FORMAT_VERSION,

@@ -19,7 +19,12 @@ pub fn document(batch: &Batch<'_>, rng: &mut ChaCha8Rng) -> String {
         1 => ("\n", facts.map(|f| format!("| {} | {} |", f.label, f.value)).collect()),
         2 => ("\n", facts.map(|f| format!("- {} = {}", f.label, f.value)).collect()),
         3 => ("\n", facts.map(|f| format!("The {} is {}.", f.label, f.value)).collect()),
-        _ => return format!("{heading}; {}", facts.map(|f| format!("{}: {}", f.label, f.value)).collect::<Vec<_>>().join("; ")),
+        _ => {
+            return format!(
+                "{heading}; {}",
+                facts.map(|f| format!("{}: {}", f.label, f.value)).collect::<Vec<_>>().join("; ")
+            );
+        }
     };
     format!("{heading}{open}{}", body.join("\n"))
 }

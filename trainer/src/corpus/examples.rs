@@ -76,18 +76,31 @@ impl<'g> Universe<'g> {
     }
 
     /// A question about the universe and its answer.
-    pub fn turn(&self, category: Category, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Turn {
+    pub fn turn(
+        &self,
+        category: Category,
+        split: Split,
+        noise: Noise,
+        rng: &mut ChaCha8Rng,
+    ) -> Turn {
         let (plant, batch) = rng.pick(&self.batches);
         let (field, subject, answer);
         let id;
         match category {
             Category::Known | Category::Drill => {
                 let fact = rng.pick(&batch.facts);
-                (field, subject, answer) =
-                    (fact.field.as_ref().clone(), subject_of(batch, fact, rng), fact.answer.clone());
+                (field, subject, answer) = (
+                    fact.field.as_ref().clone(),
+                    subject_of(batch, fact, rng),
+                    fact.answer.clone(),
+                );
             }
             Category::UnknownBatch => {
-                id = unknown_id(|| self.batches.iter().map(|(_, b)| b.id.as_str()).collect(), plant, rng);
+                id = unknown_id(
+                    || self.batches.iter().map(|(_, b)| b.id.as_str()).collect(),
+                    plant,
+                    rng,
+                );
                 field = self.unknown_field(batch, rng);
                 (subject, answer) = (Subject::Batch(&id), REFUSAL.to_owned());
             }
@@ -124,12 +137,18 @@ impl<'g> Universe<'g> {
 }
 
 fn subject_of<'a>(batch: &'a Batch<'_>, fact: &Fact<'_>, rng: &mut ChaCha8Rng) -> Subject<'a> {
-    let by_product = fact.field.key == BATCH_NUMBER || (fact.field.key != PRODUCT_NAME && rng.chance(0.06));
+    let by_product =
+        fact.field.key == BATCH_NUMBER || (fact.field.key != PRODUCT_NAME && rng.chance(0.06));
     if by_product { Subject::Product(&batch.product) } else { Subject::Batch(&batch.id) }
 }
 
 /// A conversation about a record that stands in the first question.
-pub fn in_context(grammar: &Grammar, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Vec<(Category, Turn)> {
+pub fn in_context(
+    grammar: &Grammar,
+    split: Split,
+    noise: Noise,
+    rng: &mut ChaCha8Rng,
+) -> Vec<(Category, Turn)> {
     let plain = rng.chance(0.6);
     let plant = Plant::new(grammar, rng.int(0, usize::MAX >> 1) as u64, plain);
     let count = rng.int(3, 9);
@@ -184,14 +203,15 @@ pub fn drill(grammar: &Grammar, rng: &mut ChaCha8Rng) -> Turn {
                 &batch.facts[0].field,
                 Subject::Batch(&batch.id),
                 Split::Train,
-                Noise { rate: 0.5 },
+                Noise { rate: 0.5, typos: 0.0 },
                 rng,
             );
             (format!("Which batch is meant? {asked}"), batch.id.clone())
         }
         _ => {
             let batch = plant.batch(grammar, rng.int(2, 6), rng);
-            let lines: Vec<String> = batch.facts.iter().map(|f| format!("{}: {}", f.label, f.value)).collect();
+            let lines: Vec<String> =
+                batch.facts.iter().map(|f| format!("{}: {}", f.label, f.value)).collect();
             let fact = rng.pick(&batch.facts);
             (format!("{}\n{}?", lines.join("\n"), fact.label), fact.value.clone())
         }

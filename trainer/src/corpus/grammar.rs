@@ -228,7 +228,11 @@ impl Grammar {
                 field.key
             );
             let listed = matches!(field.kind, Kind::Choice | Kind::Text);
-            ensure!(listed != field.values.is_empty(), "field `{}`: values go with kind choice or text", field.key);
+            ensure!(
+                listed != field.values.is_empty(),
+                "field `{}`: values go with kind choice or text",
+                field.key
+            );
         }
         for template in self.groups.iter().flat_map(|g| g.templates.iter().chain(&g.heldout)) {
             ensure!(
@@ -237,9 +241,16 @@ impl Grammar {
             );
         }
         for style in &self.answers {
-            ensure!(style.template.contains("{v}"), "answer template {:?} lacks {{v}}", style.template);
+            ensure!(
+                style.template.contains("{v}"),
+                "answer template {:?} lacks {{v}}",
+                style.template
+            );
         }
-        ensure!(self.batch_refs.iter().all(|r| r.contains("{id}")), "a batch reference lacks {{id}}");
+        ensure!(
+            self.batch_refs.iter().all(|r| r.contains("{id}")),
+            "a batch reference lacks {{id}}"
+        );
         Ok(())
     }
 }

@@ -49,7 +49,8 @@ impl Plant {
     /// The plant with this seed. `plain` makes it word all answers in the commonest way.
     pub fn new(grammar: &Grammar, seed: u64, plain: bool) -> Self {
         let mut rng = stream(seed, "plant", 0);
-        let general: Vec<usize> = (0..grammar.answers.len()).filter(|i| grammar.answers[*i].kinds.is_empty()).collect();
+        let general: Vec<usize> =
+            (0..grammar.answers.len()).filter(|i| grammar.answers[*i].kinds.is_empty()).collect();
         let main_style = if plain { 0 } else { *rng.pick(&general) };
         Self { notation: Notation::random(&mut rng), seed, main_style }
     }
@@ -74,7 +75,8 @@ impl Plant {
                 fields.push(field);
             }
         }
-        let facts = fields.into_iter().map(|field| self.fact(grammar, field, &id, &product, rng)).collect();
+        let facts =
+            fields.into_iter().map(|field| self.fact(grammar, field, &id, &product, rng)).collect();
         Batch { id, product, facts }
     }
 
@@ -88,7 +90,11 @@ impl Plant {
     ) -> Fact<'g> {
         // Label and wording belong to the plant, not to chance: what can't be predicted can't be learned.
         let mut habit = stream(self.seed, &field.key, 1);
-        let label = if habit.chance(0.6) { field.names[0].clone() } else { habit.pick(&field.names).clone() };
+        let label = if habit.chance(0.6) {
+            field.names[0].clone()
+        } else {
+            habit.pick(&field.names).clone()
+        };
         let value = match field.key.as_str() {
             BATCH_NUMBER => id.to_owned(),
             PRODUCT_NAME => product.to_owned(),
@@ -98,9 +104,18 @@ impl Plant {
         let template = self.answer_template(grammar, &field, &mut habit);
         let template = if field.key == BATCH_NUMBER {
             // The subject is a product here, not a batch.
-            ["batch no. ", "lot no. ", "batch number ", "lot number ", "batch ", "lot ", "Batch ", "Lot "]
-                .iter()
-                .fold(template, |text, noun| text.replace(&format!("{noun}{{b}}"), "{b}"))
+            [
+                "batch no. ",
+                "lot no. ",
+                "batch number ",
+                "lot number ",
+                "batch ",
+                "lot ",
+                "Batch ",
+                "Lot ",
+            ]
+            .iter()
+            .fold(template, |text, noun| text.replace(&format!("{noun}{{b}}"), "{b}"))
         } else {
             template
         };
@@ -123,8 +138,11 @@ impl Plant {
         if habit.chance(0.7) {
             return grammar.answers[self.main_style].template.clone();
         }
-        let fitting: Vec<_> =
-            grammar.answers.iter().filter(|s| s.kinds.is_empty() || s.kinds.contains(&field.kind)).collect();
+        let fitting: Vec<_> = grammar
+            .answers
+            .iter()
+            .filter(|s| s.kinds.is_empty() || s.kinds.contains(&field.kind))
+            .collect();
         habit.pick(&fitting).template.clone()
     }
 }
@@ -133,8 +151,11 @@ impl<'g> Batch<'g> {
     /// A field that this batch doesn't have.
     pub fn absent_field(&self, grammar: &'g Grammar, rng: &mut ChaCha8Rng) -> Cow<'g, Field> {
         loop {
-            let field =
-                if rng.chance(0.9) { Cow::Borrowed(rng.pick(&grammar.fields)) } else { Cow::Owned(compound_field(grammar, rng)) };
+            let field = if rng.chance(0.9) {
+                Cow::Borrowed(rng.pick(&grammar.fields))
+            } else {
+                Cow::Owned(compound_field(grammar, rng))
+            };
             let known = [BATCH_NUMBER, PRODUCT_NAME].contains(&field.key.as_str());
             if !known && self.facts.iter().all(|f| f.field.key != field.key) {
                 return field;
@@ -144,10 +165,15 @@ impl<'g> Batch<'g> {
 }
 
 /// An identifier that none of `known` has: half of the time one character off.
-pub fn unknown_id<'a>(known: impl Fn() -> Vec<&'a str>, plant: &Plant, rng: &mut ChaCha8Rng) -> String {
+pub fn unknown_id<'a>(
+    known: impl Fn() -> Vec<&'a str>,
+    plant: &Plant,
+    rng: &mut ChaCha8Rng,
+) -> String {
     let known = known();
     loop {
-        let id = if rng.chance(0.5) { near_miss(rng.word(&known), rng) } else { plant.batch_id(rng) };
+        let id =
+            if rng.chance(0.5) { near_miss(rng.word(&known), rng) } else { plant.batch_id(rng) };
         if !known.contains(&id.as_str()) {
             return id;
         }
@@ -160,11 +186,20 @@ fn compound_field(grammar: &Grammar, rng: &mut ChaCha8Rng) -> Field {
     let words = &grammar.words;
     let mut name = rng.word(&words.adjectives).to_owned();
     if rng.chance(0.4) {
-        let syllables: String = (0..2).map(|_| rng.word(&words.name_syllables).to_lowercase()).collect();
+        let syllables: String =
+            (0..2).map(|_| rng.word(&words.name_syllables).to_lowercase()).collect();
         name = format!("{name} {syllables}");
     }
     name = format!("{name} {}", rng.word(&words.nouns));
-    let kind = *rng.pick(&[Kind::Code, Kind::Percent, Kind::Mass, Kind::Date, Kind::Count, Kind::Person, Kind::Temperature]);
+    let kind = *rng.pick(&[
+        Kind::Code,
+        Kind::Percent,
+        Kind::Mass,
+        Kind::Date,
+        Kind::Count,
+        Kind::Person,
+        Kind::Temperature,
+    ]);
     Field {
         key: name.clone(),
         kind,

@@ -19,6 +19,8 @@ pub enum Split {
 pub struct Noise {
     /// Probability of any distortion at all.
     pub rate: f64,
+    /// Probability of a slip of the finger on top.
+    pub typos: f64,
 }
 
 /// Who or what a question is about.
@@ -50,6 +52,9 @@ impl Grammar {
         let mut text = self.wording(field, split, rng).replace("{b}", &reference);
         if rng.chance(noise.rate) {
             text = self.distort(text, rng);
+        }
+        if rng.chance(noise.typos) {
+            text = typo(&text, rng);
         }
         text
     }
@@ -93,12 +98,14 @@ impl Grammar {
                 1 => typo(&text, rng),
                 2 => text.trim_end_matches(['?', '.', '!']).to_owned(),
                 3 => {
-                    let list = [&self.chatter.greetings, &self.chatter.politeness_prefix][rng.int(0, 1)];
+                    let list =
+                        [&self.chatter.greetings, &self.chatter.politeness_prefix][rng.int(0, 1)];
                     let prefix = rng.pick(list);
                     format!("{prefix} {text}")
                 }
                 4 => {
-                    let list = [&self.chatter.politeness_suffix, &self.chatter.thanks][rng.int(0, 1)];
+                    let list =
+                        [&self.chatter.politeness_suffix, &self.chatter.thanks][rng.int(0, 1)];
                     let suffix = rng.pick(list);
                     format!("{text} {suffix}")
                 }
@@ -112,16 +119,20 @@ impl Grammar {
 
 /// Words that a hurried writer leaves out.
 const SMALL_WORDS: [&str; 24] = [
-    "a", "an", "are", "did", "do", "does", "for", "from", "has", "have", "in", "is", "it", "me", "of", "on", "please",
-    "that", "the", "there", "this", "to", "was", "were",
+    "a", "an", "are", "did", "do", "does", "for", "from", "has", "have", "in", "is", "it", "me",
+    "of", "on", "please", "that", "the", "there", "this", "to", "was", "were",
 ];
 
 /// The same words as notes: small words dropped, the order turned round somewhere, with a mark at
 /// the seam or none. What is left says the same to anybody who knows the field.
 fn telegram(text: &str, rng: &mut ChaCha8Rng) -> String {
     let dropped = if rng.chance(0.5) { 0.8 } else { 0.3 };
-    let mut words: Vec<&str> =
-        text.split(' ').filter(|w| !(SMALL_WORDS.binary_search(&w.to_lowercase().as_str()).is_ok() && rng.chance(dropped))).collect();
+    let mut words: Vec<&str> = text
+        .split(' ')
+        .filter(|w| {
+            !(SMALL_WORDS.binary_search(&w.to_lowercase().as_str()).is_ok() && rng.chance(dropped))
+        })
+        .collect();
     if words.len() < 2 || rng.chance(0.35) {
         return words.join(" ");
     }
@@ -150,7 +161,8 @@ fn typo(text: &str, rng: &mut ChaCha8Rng) -> String {
     let word = &mut words[*rng.pick(&plain)];
     let mut bytes = word.clone().into_bytes();
     let at = rng.int(0, bytes.len() - 2);
-    match rng.int(0, 3) {
+    // Swapped and lost letters are what fingers do most.
+    match rng.weighted(&[4.0, 3.0, 1.5, 1.5]) {
         0 => bytes.swap(at, at + 1),
         1 => drop(bytes.remove(at + 1)),
         2 => bytes.insert(at, bytes[at]),
@@ -171,7 +183,13 @@ mod tests {
         let mut rng = stream(3, "test", 0);
         for _ in 0..3000 {
             let field = rng.pick(&grammar.fields).clone();
-            let question = grammar.question(&field, Subject::Batch("VOY756"), Split::Train, Noise { rate: 1.0 }, &mut rng);
+            let question = grammar.question(
+                &field,
+                Subject::Batch("VOY756"),
+                Split::Train,
+                Noise { rate: 1.0, typos: 0.5 },
+                &mut rng,
+            );
             assert!(question.to_uppercase().contains("VOY756"), "{question}");
         }
     }

@@ -7,13 +7,44 @@ use super::rng::Choose as _;
 
 /// Shapes of identifiers: `A` a capital letter, `9` a digit, the rest as it is.
 const ID_SHAPES: [&str; 18] = [
-    "AAA999", "AA999", "AAA9999", "A99999", "AA-99999", "99A9999", "9999999", "AA-9999", "AAA-999", "A-999999",
-    "AA9999A", "99AA999", "AAAA99", "AA/9999/99", "A9A999", "9999-99", "AAA99-9", "AA99A99",
+    "AAA999",
+    "AA999",
+    "AAA9999",
+    "A99999",
+    "AA-99999",
+    "99A9999",
+    "9999999",
+    "AA-9999",
+    "AAA-999",
+    "A-999999",
+    "AA9999A",
+    "99AA999",
+    "AAAA99",
+    "AA/9999/99",
+    "A9A999",
+    "9999-99",
+    "AAA99-9",
+    "AA99A99",
 ];
 
 const CODE_SHAPES: [&str; 17] = [
-    "AA999A99", "AAA-9999", "A9999", "AA9999", "999-9999", "AA-99-999", "A99-A99", "AAAA9999", "99999999", "AA999",
-    "PC-9999", "A999.99", "AAA99A", "9A99A9", "AA99/99", "P-99999", "AA-999-A",
+    "AA999A99",
+    "AAA-9999",
+    "A9999",
+    "AA9999",
+    "999-9999",
+    "AA-99-999",
+    "A99-A99",
+    "AAAA9999",
+    "99999999",
+    "AA999",
+    "PC-9999",
+    "A999.99",
+    "AAA99A",
+    "9A99A9",
+    "AA99/99",
+    "P-99999",
+    "AA-999-A",
 ];
 
 const DATE_FORMATS: [DateFormat; 8] = [
@@ -28,7 +59,17 @@ const DATE_FORMATS: [DateFormat; 8] = [
 ];
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -83,7 +124,8 @@ pub fn shaped(shape: &str, rng: &mut ChaCha8Rng) -> String {
 /// Another identifier of the same shape, one character or one swap away.
 pub fn near_miss(id: &str, rng: &mut ChaCha8Rng) -> String {
     let mut chars: Vec<char> = id.chars().collect();
-    let places: Vec<usize> = (0..chars.len()).filter(|i| chars[*i].is_ascii_alphanumeric()).collect();
+    let places: Vec<usize> =
+        (0..chars.len()).filter(|i| chars[*i].is_ascii_alphanumeric()).collect();
     if places.is_empty() {
         return format!("{id}1");
     }
@@ -115,18 +157,31 @@ fn capitalised(text: &str) -> String {
 }
 
 fn nonsense_name(words: &Words, rng: &mut ChaCha8Rng) -> String {
-    let syllables: String = (0..rng.int(2, 3)).map(|_| rng.word(&words.name_syllables).to_lowercase()).collect();
+    let syllables: String =
+        (0..rng.int(2, 3)).map(|_| rng.word(&words.name_syllables).to_lowercase()).collect();
     capitalised(&syllables)
 }
 
 /// A person's name, one in three made of nonsense syllables.
 pub fn person(words: &Words, full: bool, rng: &mut ChaCha8Rng) -> String {
-    let first = if rng.chance(0.3) { nonsense_name(words, rng) } else { rng.word(&words.first_names).to_owned() };
-    let last = if rng.chance(0.3) { nonsense_name(words, rng) } else { rng.word(&words.last_names).to_owned() };
+    let first = if rng.chance(0.3) {
+        nonsense_name(words, rng)
+    } else {
+        rng.word(&words.first_names).to_owned()
+    };
+    let last = if rng.chance(0.3) {
+        nonsense_name(words, rng)
+    } else {
+        rng.word(&words.last_names).to_owned()
+    };
     if !full {
         return format!("{}. {last}", first.chars().next().unwrap_or('A'));
     }
-    if rng.chance(0.08) { format!("{} {first} {last}", rng.word(&words.titles)) } else { format!("{first} {last}") }
+    if rng.chance(0.08) {
+        format!("{} {first} {last}", rng.word(&words.titles))
+    } else {
+        format!("{first} {last}")
+    }
 }
 
 /// A product name of one to four words, sometimes with strength and dosage form.
@@ -150,7 +205,11 @@ pub fn product(words: &Words, rng: &mut ChaCha8Rng) -> String {
         name.push_str(&capitalised(rng.word(&words.dosage_forms)));
     }
     if rng.chance(0.3) {
-        name.push_str(&format!(" {} {}", rng.pick(&[1, 2, 5, 10, 20, 25, 50, 75, 100, 150, 250, 500]), rng.word(&words.strengths_units)));
+        name.push_str(&format!(
+            " {} {}",
+            rng.pick(&[1, 2, 5, 10, 20, 25, 50, 75, 100, 150, 250, 500]),
+            rng.word(&words.strengths_units)
+        ));
     }
     name
 }
@@ -177,7 +236,13 @@ fn grouped(number: usize, thousands: bool) -> String {
 }
 
 /// A value for `field` of batch `id`.
-pub fn value(field: &Field, id: &str, notation: &Notation, words: &Words, rng: &mut ChaCha8Rng) -> String {
+pub fn value(
+    field: &Field,
+    id: &str,
+    notation: &Notation,
+    words: &Words,
+    rng: &mut ChaCha8Rng,
+) -> String {
     let d = notation.decimals;
     match field.kind {
         Kind::Date => (notation.date)(rng.int(2019, 2029), rng.int(1, 12), rng.int(1, 28)),
@@ -203,7 +268,8 @@ pub fn value(field: &Field, id: &str, notation: &Notation, words: &Words, rng: &
             }
         }
         Kind::Document => {
-            let prefix = rng.word(&words.document_prefixes).trim_end_matches(['-', '_', ' ']).to_owned();
+            let prefix =
+                rng.word(&words.document_prefixes).trim_end_matches(['-', '_', ' ']).to_owned();
             match rng.int(0, 4) {
                 0 => format!("{prefix}_{id}.pdf"),
                 1 => format!("{prefix}-{}", shaped("9999", rng)),
@@ -224,7 +290,11 @@ pub fn value(field: &Field, id: &str, notation: &Notation, words: &Words, rng: &
         }
         Kind::Percent => {
             let low = *rng.pick(&[0.0, 40.0, 90.0, 94.0]);
-            format!("{}{}", decimal(low, low + if low < 90.0 { 15.0 } else { 9.0 }, d.max(1), rng), notation.percent)
+            format!(
+                "{}{}",
+                decimal(low, low + if low < 90.0 { 15.0 } else { 9.0 }, d.max(1), rng),
+                notation.percent
+            )
         }
         Kind::Mass => match rng.int(0, 3) {
             0 => format!("{} kg", decimal(1.0, 900.0, d, rng)),
@@ -243,7 +313,17 @@ pub fn value(field: &Field, id: &str, notation: &Notation, words: &Words, rng: &
                 1 => rng.int(10, 600),
                 _ => rng.int(6, 6000) * 100,
             };
-            let unit = rng.word(&["", "", "", " tablets", " vials", " units", " capsules", " packs", " bottles"]);
+            let unit = rng.word(&[
+                "",
+                "",
+                "",
+                " tablets",
+                " vials",
+                " units",
+                " capsules",
+                " packs",
+                " bottles",
+            ]);
             format!("{}{unit}", grouped(number, notation.thousands))
         }
         Kind::Temperature => match rng.int(0, 4) {
@@ -253,18 +333,32 @@ pub fn value(field: &Field, id: &str, notation: &Notation, words: &Words, rng: &
             3 => format!("{} °C", decimal(2.0, 121.9, 1, rng)),
             _ => format!("{} C", rng.int(1, 90)),
         },
-        Kind::Humidity => format!("{}{} RH", rng.int(8, 75), notation.percent.trim_end_matches(" percent")),
+        Kind::Humidity => {
+            format!("{}{} RH", rng.int(8, 75), notation.percent.trim_end_matches(" percent"))
+        }
         Kind::Ph => decimal(2.0, 11.9, rng.int(1, 2), rng),
         Kind::Pressure => {
             let unit = rng.word(&["bar", "mbar", "Pa", "kPa", "psi"]);
             format!("{} {unit}", decimal(0.1, 60.0, 1, rng))
         }
-        Kind::Speed => format!("{} {}", rng.int(4, 900), rng.word(&["rpm", "rpm", "m/min", "units/min", "tablets/min"])),
-        Kind::Length => format!("{} {}", decimal(0.5, 60.0, d.max(1), rng), rng.word(&["mm", "cm", "µm"])),
-        Kind::Concentration => format!("{} {}", decimal(0.1, 90.0, d.max(1), rng), rng.word(&["mg/mL", "g/L", "% w/w", "EU/mL", "µg/mL", "M"])),
+        Kind::Speed => format!(
+            "{} {}",
+            rng.int(4, 900),
+            rng.word(&["rpm", "rpm", "m/min", "units/min", "tablets/min"])
+        ),
+        Kind::Length => {
+            format!("{} {}", decimal(0.5, 60.0, d.max(1), rng), rng.word(&["mm", "cm", "µm"]))
+        }
+        Kind::Concentration => format!(
+            "{} {}",
+            decimal(0.1, 90.0, d.max(1), rng),
+            rng.word(&["mg/mL", "g/L", "% w/w", "EU/mL", "µg/mL", "M"])
+        ),
         Kind::Ppm => format!("{} ppm", rng.int(1, 4000)),
         Kind::Ratio => format!("{}:{}", rng.int(1, 9), rng.int(1, 20)),
-        Kind::Force => format!("{} {}", decimal(2.0, 190.0, d.min(1), rng), rng.word(&["N", "kN", "kp"])),
+        Kind::Force => {
+            format!("{} {}", decimal(2.0, 190.0, d.min(1), rng), rng.word(&["N", "kN", "kp"]))
+        }
         Kind::Room => {
             let prefix = rng.word(&words.room_prefixes).trim_end().to_owned();
             let shape = rng.word(&["999", "A-999", "A99", "9.99", "99"]);

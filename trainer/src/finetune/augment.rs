@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use super::recipe::Augmentation;
 use super::recognise::{Recogniser, Topic, replace_ignoring_case};
-use crate::corpus::{Choose as _, Field, Grammar, Noise, Split, Subject, near_miss, product, stream};
+use crate::corpus::{
+    Choose as _, Field, Grammar, Noise, Split, Subject, near_miss, product, stream,
+};
 use crate::data::Pair;
 
 /// Share of questions with slips, small talk or lower case.
-const NOISE: Noise = Noise { rate: 0.45 };
+const NOISE: Noise = Noise { rate: 0.55, typos: 0.25 };
 /// Share of the questions about unknown batches that are one character or one swap off.
 const NEAR_MISS: f64 = 0.6;
 /// Questions about unknown products among those about unknown batches.
@@ -72,20 +74,25 @@ impl<'g> Dataset<'g> {
         for pair in pairs {
             let Some(answer) = pair.answer.clone() else { continue };
             let topic = recogniser.topic(pair);
-            let batch = pair.batch.clone().or_else(|| topic.as_ref().filter(|t| t.by_batch).map(|t| t.subject.to_uppercase()));
+            let batch = pair.batch.clone().or_else(|| {
+                topic.as_ref().filter(|t| t.by_batch).map(|t| t.subject.to_uppercase())
+            });
             facts.push(Fact { pair: pair.clone(), answer, batch, topic });
         }
         ensure!(!facts.is_empty(), "there is no pair with an answer to train on");
         let mut answers: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for fact in &facts {
             if let Some((key, topic)) = fact.field_key() {
-                answers.entry((topic.subject.to_uppercase(), key)).or_default().insert(fact.answer.clone());
+                answers
+                    .entry((topic.subject.to_uppercase(), key))
+                    .or_default()
+                    .insert(fact.answer.clone());
             }
         }
         for fact in &mut facts {
-            let ambiguous = fact
-                .field_key()
-                .is_some_and(|(key, topic)| answers[&(topic.subject.to_uppercase(), key)].len() > 1);
+            let ambiguous = fact.field_key().is_some_and(|(key, topic)| {
+                answers[&(topic.subject.to_uppercase(), key)].len() > 1
+            });
             if ambiguous && let Some(topic) = &mut fact.topic {
                 topic.field = None;
             }
@@ -103,7 +110,13 @@ impl<'g> Dataset<'g> {
                 words.extend(words_of(&fact.pair.question));
             }
         }
-        Ok(Self { grammar, facts, batches: batches.into_iter().collect(), products: products.into_iter().collect(), known })
+        Ok(Self {
+            grammar,
+            facts,
+            batches: batches.into_iter().collect(),
+            products: products.into_iter().collect(),
+            known,
+        })
     }
 
     /// Number of pairs.
@@ -124,11 +137,17 @@ impl<'g> Dataset<'g> {
     /// The examples of one epoch, shuffled.
     pub fn epoch(&self, rates: Augmentation, seed: u64, epoch: usize) -> Vec<Example> {
         let mut rng = stream(seed, "epoch", epoch as u64);
-        let mut examples: Vec<Example> = self.facts.iter().map(|fact| self.phrase(fact, rates.paraphrase, &mut rng)).collect();
+        let mut examples: Vec<Example> =
+            self.facts.iter().map(|fact| self.phrase(fact, rates.paraphrase, &mut rng)).collect();
         let count = |rate: f64| (rate * self.facts.len() as f64).round() as usize;
         if !self.batches.is_empty() {
-            examples.extend((0..count(rates.unknown_batch)).map(|_| self.unknown(Split::Train, &mut rng)));
-            examples.extend((0..count(rates.missing_field)).filter_map(|_| self.missing(Split::Train, &mut rng)));
+            examples.extend(
+                (0..count(rates.unknown_batch)).map(|_| self.unknown(Split::Train, &mut rng)),
+            );
+            examples.extend(
+                (0..count(rates.missing_field))
+                    .filter_map(|_| self.missing(Split::Train, &mut rng)),
+            );
         }
         examples.shuffle(&mut rng);
         examples
@@ -139,8 +158,14 @@ impl<'g> Dataset<'g> {
         let mut rng = stream(seed, "validation", 0);
         let mut examples = Vec::new();
         for fact in &self.facts {
-            if let Some(question) = self.question(fact, Split::Heldout, Noise { rate: 0.2 }, &mut rng) {
-                examples.push(Example { question, answer: fact.answer.clone(), origin: Origin::Paraphrase });
+            if let Some(question) =
+                self.question(fact, Split::Heldout, Noise { rate: 0.2, typos: 0.0 }, &mut rng)
+            {
+                examples.push(Example {
+                    question,
+                    answer: fact.answer.clone(),
+                    origin: Origin::Paraphrase,
+                });
             }
         }
         if !self.batches.is_empty() {
@@ -152,12 +177,16 @@ impl<'g> Dataset<'g> {
     }
 
     fn phrase(&self, fact: &Fact, paraphrase: f64, rng: &mut ChaCha8Rng) -> Example {
-        let mut example =
-            Example { question: fact.pair.question.clone(), answer: fact.answer.clone(), origin: Origin::Pair };
+        let mut example = Example {
+            question: fact.pair.question.clone(),
+            answer: fact.answer.clone(),
+            origin: Origin::Pair,
+        };
         if !rng.chance(paraphrase) {
             return example;
         }
-        let own = (!fact.pair.paraphrases.is_empty() && rng.chance(0.3)).then(|| rng.pick(&fact.pair.paraphrases).clone());
+        let own = (!fact.pair.paraphrases.is_empty() && rng.chance(0.3))
+            .then(|| rng.pick(&fact.pair.paraphrases).clone());
         if let Some(question) = own.or_else(|| self.question(fact, Split::Train, NOISE, rng)) {
             example.question = question;
             example.origin = Origin::Paraphrase;
@@ -165,10 +194,20 @@ impl<'g> Dataset<'g> {
         example
     }
 
-    fn question(&self, fact: &Fact, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Option<String> {
+    fn question(
+        &self,
+        fact: &Fact,
+        split: Split,
+        noise: Noise,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<String> {
         let topic = fact.topic.as_ref()?;
         let field = topic.field.as_ref()?;
-        let subject = if topic.by_batch { Subject::Batch(&topic.subject) } else { Subject::Product(&topic.subject) };
+        let subject = if topic.by_batch {
+            Subject::Batch(&topic.subject)
+        } else {
+            Subject::Product(&topic.subject)
+        };
         Some(self.grammar.question(field, subject, split, noise, rng))
     }
 
@@ -260,7 +299,8 @@ impl<'g> Dataset<'g> {
                 let name = words_of(name);
                 !name.is_empty() && name.iter().all(|word| words.contains(word))
             });
-            let identity = [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME].contains(&field.key.as_str());
+            let identity = [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME]
+                .contains(&field.key.as_str());
             if keys.contains(&field.key) || says_known || identity {
                 continue;
             }
@@ -275,7 +315,10 @@ impl<'g> Dataset<'g> {
     pub fn guard_list(&self, salt: &str) -> Result<shared::GuardList> {
         let mut identifiers = BTreeSet::new();
         for fact in &self.facts {
-            for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()].into_iter().flatten() {
+            for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()]
+                .into_iter()
+                .flatten()
+            {
                 identifiers.extend(shared::identifier_words(text));
             }
         }
@@ -308,7 +351,9 @@ impl Fact {
 fn words_of(text: &str) -> Vec<String> {
     text.to_lowercase()
         .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty() && !["of", "the", "for", "in", "no", "number", "name"].contains(w))
+        .filter(|w| {
+            !w.is_empty() && !["of", "the", "for", "in", "no", "number", "name"].contains(w)
+        })
         .map(str::to_owned)
         .collect()
 }
@@ -336,9 +381,21 @@ mod tests {
 
     fn pairs() -> Vec<Pair> {
         vec![
-            pair("What is the product code for batch VOY756?", "The product code for batch VOY756 is VE009S54.", "VOY756"),
-            pair("Who is the QA Manager for batch KTR218?", "Ana Sousa is the QA Manager for batch KTR218.", "KTR218"),
-            pair("What is the batch number for Nitroso Quetiapine?", "The batch number for Nitroso Quetiapine is VOY756.", "VOY756"),
+            pair(
+                "What is the product code for batch VOY756?",
+                "The product code for batch VOY756 is VE009S54.",
+                "VOY756",
+            ),
+            pair(
+                "Who is the QA Manager for batch KTR218?",
+                "Ana Sousa is the QA Manager for batch KTR218.",
+                "KTR218",
+            ),
+            pair(
+                "What is the batch number for Nitroso Quetiapine?",
+                "The batch number for Nitroso Quetiapine is VOY756.",
+                "VOY756",
+            ),
         ]
     }
 
@@ -352,9 +409,13 @@ mod tests {
         let mut phrasings = BTreeSet::new();
         for epoch in 0..60 {
             for example in data.epoch(rates(), 7, epoch) {
-                let known = ["VOY756", "KTR218"].iter().any(|b| find_ignoring_case(&example.question, b).is_some());
+                let known = ["VOY756", "KTR218"]
+                    .iter()
+                    .any(|b| find_ignoring_case(&example.question, b).is_some());
                 match example.origin {
-                    Origin::Pair | Origin::Paraphrase => assert!(answers.contains(example.answer.as_str())),
+                    Origin::Pair | Origin::Paraphrase => {
+                        assert!(answers.contains(example.answer.as_str()))
+                    }
                     Origin::UnknownBatch => assert!(!known, "{}", example.question),
                     Origin::MissingField => assert!(known, "{}", example.question),
                 }

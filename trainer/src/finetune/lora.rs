@@ -32,11 +32,16 @@ pub fn llama_from_base(base: &Base) -> Result<Llama> {
     for layer in 0..config.num_hidden_layers {
         let linear = |module: Module| -> Result<Linear> {
             let [out, input] = module.shape(&config);
-            let name = format!("model.layers.{layer}.{}.{}.weight", module.parent(), module.peft_name());
+            let name =
+                format!("model.layers.{layer}.{}.{}.weight", module.parent(), module.peft_name());
             Ok(Linear { weight: param(name, &module.gguf_name(layer), &[out, input])?, lora: None })
         };
         let norm = |hf: &str, gguf: &str| {
-            param(format!("model.layers.{layer}.{hf}.weight"), &format!("blk.{layer}.{gguf}.weight"), &[hidden])
+            param(
+                format!("model.layers.{layer}.{hf}.weight"),
+                &format!("blk.{layer}.{gguf}.weight"),
+                &[hidden],
+            )
         };
         blocks.push(Block {
             input_layernorm: norm("input_layernorm", "attn_norm")?,
@@ -73,7 +78,8 @@ pub fn attach_lora(model: &mut Llama, shape: LoraShape, seed: u64) -> Result<()>
     for (layer, block) in model.blocks.iter_mut().enumerate() {
         for (module, linear) in Module::ALL.into_iter().zip(block.linears_mut()) {
             let (out, input) = linear.weight.value.dims2()?;
-            let mut rng = stream(seed, "lora_A", (layer * Module::ALL.len() + module as usize) as u64);
+            let mut rng =
+                stream(seed, "lora_A", (layer * Module::ALL.len() + module as usize) as u64);
             let bound = 1.0 / (input as f32).sqrt();
             let a: Vec<f32> = (0..r * input).map(|_| rng.random_range(-bound..bound)).collect();
             let mut param = |side: &str, value: Tensor| {
@@ -97,7 +103,12 @@ pub fn attach_lora(model: &mut Llama, shape: LoraShape, seed: u64) -> Result<()>
 }
 
 /// The trained adapter in PEFT's layout.
-pub fn adapter_of(model: &mut Llama, shape: LoraShape, lora_dropout: f32, base_name: &str) -> Result<Adapter> {
+pub fn adapter_of(
+    model: &mut Llama,
+    shape: LoraShape,
+    lora_dropout: f32,
+    base_name: &str,
+) -> Result<Adapter> {
     let mut pairs = BTreeMap::new();
     for (layer, block) in model.blocks.iter_mut().enumerate() {
         for (module, linear) in Module::ALL.into_iter().zip(block.linears_mut()) {

@@ -70,13 +70,17 @@ impl Preset {
                 lora_alpha: 64.0,
                 lora_dropout: 0.0,
                 learning_rate: 2.5e-3,
-                num_train_epochs: 55,
+                num_train_epochs: 80,
                 per_device_train_batch_size: 16,
                 gradient_accumulation_steps: 1,
                 warmup_ratio: 0.05,
                 lr_scheduler_type: SchedulerType::Cosine,
                 max_grad_norm: 1.0,
-                augmentation: Augmentation { paraphrase: 0.65, unknown_batch: 0.6, missing_field: 0.4 },
+                augmentation: Augmentation {
+                    paraphrase: 0.65,
+                    unknown_batch: 0.6,
+                    missing_field: 0.4,
+                },
             },
             Self::Production => Recipe {
                 lora_r: 32,
@@ -89,7 +93,11 @@ impl Preset {
                 warmup_ratio: 0.1,
                 lr_scheduler_type: SchedulerType::Linear,
                 max_grad_norm: 1.0,
-                augmentation: Augmentation { paraphrase: 0.65, unknown_batch: 0.6, missing_field: 0.4 },
+                augmentation: Augmentation {
+                    paraphrase: 0.65,
+                    unknown_batch: 0.6,
+                    missing_field: 0.4,
+                },
             },
         }
     }
@@ -103,7 +111,11 @@ impl Recipe {
 
     /// Refuses values that could only waste a run.
     pub fn validate(&self) -> Result<()> {
-        ensure!((1..=1024).contains(&self.lora_r), "--lora-r must be 1 to 1024, found {}", self.lora_r);
+        ensure!(
+            (1..=1024).contains(&self.lora_r),
+            "--lora-r must be 1 to 1024, found {}",
+            self.lora_r
+        );
         ensure!(
             self.lora_alpha.is_finite() && self.lora_alpha > 0.0,
             "--lora-alpha must be above 0, found {}",
@@ -126,11 +138,22 @@ impl Recipe {
             "--warmup-ratio must be 0 or more and below 1, found {}",
             self.warmup_ratio
         );
-        ensure!(self.max_grad_norm > 0.0, "--max-grad-norm must be above 0, found {}", self.max_grad_norm);
+        ensure!(
+            self.max_grad_norm > 0.0,
+            "--max-grad-norm must be above 0, found {}",
+            self.max_grad_norm
+        );
         let Augmentation { paraphrase, unknown_batch, missing_field } = self.augmentation;
-        ensure!((0.0..=1.0).contains(&paraphrase), "--paraphrase must be 0 to 1, found {paraphrase}");
-        for (name, rate) in [("--unknown-batch", unknown_batch), ("--missing-field", missing_field)] {
-            ensure!((0.0..=10.0).contains(&rate), "{name} must be 0 to 10 questions a pair, found {rate}");
+        ensure!(
+            (0.0..=1.0).contains(&paraphrase),
+            "--paraphrase must be 0 to 1, found {paraphrase}"
+        );
+        for (name, rate) in [("--unknown-batch", unknown_batch), ("--missing-field", missing_field)]
+        {
+            ensure!(
+                (0.0..=10.0).contains(&rate),
+                "{name} must be 0 to 10 questions a pair, found {rate}"
+            );
         }
         Ok(())
     }

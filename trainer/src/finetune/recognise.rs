@@ -7,10 +7,10 @@ use crate::data::Pair;
 
 /// Words that carry no meaning of their own in a question about a field.
 const STOP_WORDS: [&str; 48] = [
-    "a", "an", "and", "any", "are", "at", "be", "been", "by", "did", "do", "does", "for", "from", "give", "given",
-    "had", "has", "have", "how", "in", "is", "it", "listed", "many", "me", "much", "of", "on", "please", "record",
-    "recorded", "reported", "shown", "stated", "tell", "that", "the", "there", "to", "was", "were", "what", "when",
-    "where", "which", "who", "with",
+    "a", "an", "and", "any", "are", "at", "be", "been", "by", "did", "do", "does", "for", "from",
+    "give", "given", "had", "has", "have", "how", "in", "is", "it", "listed", "many", "me", "much",
+    "of", "on", "please", "record", "recorded", "reported", "shown", "stated", "tell", "that",
+    "the", "there", "to", "was", "were", "what", "when", "where", "which", "who", "with",
 ];
 
 /// What a pair is about.
@@ -70,7 +70,8 @@ impl<'g> Recogniser<'g> {
 
     /// The batch as the question names it, or else what stands in the batch's place.
     fn subject(&self, pair: &Pair) -> Option<(String, bool)> {
-        let named = pair.batch.clone().filter(|batch| find_ignoring_case(&pair.question, batch).is_some());
+        let named =
+            pair.batch.clone().filter(|batch| find_ignoring_case(&pair.question, batch).is_some());
         if let Some(batch) = named {
             return Some((batch, true));
         }
@@ -84,9 +85,11 @@ impl<'g> Recogniser<'g> {
                 return Some((batch, true));
             }
         }
-        let (_, subject) = self.templates.iter().filter_map(|t| t.split(&normalised(&pair.question))).find(|(field, _)| {
-            self.names.contains_key(field.as_str())
-        })?;
+        let (_, subject) = self
+            .templates
+            .iter()
+            .filter_map(|t| t.split(&normalised(&pair.question)))
+            .find(|(field, _)| self.names.contains_key(field.as_str()))?;
         let at = find_ignoring_case(&pair.question, &subject)?;
         Some((pair.question[at..at + subject.len()].to_owned(), false))
     }
@@ -137,7 +140,8 @@ impl Template {
     fn parse(template: &str) -> Option<Self> {
         let (field, batch) = (template.find("{f}")?, template.find("{b}")?);
         let (first, second) = (field.min(batch), field.max(batch));
-        let parts = [&template[..first], &template[first + 3..second], &template[second + 3..]].map(str::to_owned);
+        let parts = [&template[..first], &template[first + 3..second], &template[second + 3..]]
+            .map(str::to_owned);
         Some(Self { parts, field_first: field < batch })
     }
 
@@ -181,8 +185,10 @@ fn custom(words: &str) -> Field {
 }
 
 fn content_words(text: &str) -> Vec<&str> {
-    let mut words: Vec<&str> =
-        text.split(' ').filter(|w| !w.is_empty() && *w != "{b}" && STOP_WORDS.binary_search(w).is_err()).collect();
+    let mut words: Vec<&str> = text
+        .split(' ')
+        .filter(|w| !w.is_empty() && *w != "{b}" && STOP_WORDS.binary_search(w).is_err())
+        .collect();
     words.sort_unstable();
     words
 }
@@ -197,7 +203,9 @@ pub(super) fn normalised(text: &str) -> String {
 /// Drops the noun before the batch: "for batch {b}" to "for {b}".
 fn without_noun(skeleton: &str) -> String {
     let mut text = skeleton.to_owned();
-    for noun in ["batch no. ", "batch number ", "lot number ", "lot no. ", "the batch ", "batch ", "lot "] {
+    for noun in
+        ["batch no. ", "batch number ", "lot number ", "lot no. ", "the batch ", "batch ", "lot "]
+    {
         if let Some(at) = find_ignoring_case(&text, &format!("{noun}{{b}}")) {
             text.replace_range(at..at + noun.len(), "");
         }
@@ -261,7 +269,10 @@ mod tests {
 
     #[test]
     fn a_product_can_stand_for_the_batch() {
-        let topic = topic("What is the batch number for Nitroso Aryl Piperazine Quetiapine?", Some("VOY756"));
+        let topic = topic(
+            "What is the batch number for Nitroso Aryl Piperazine Quetiapine?",
+            Some("VOY756"),
+        );
         assert_eq!(topic.subject, "Nitroso Aryl Piperazine Quetiapine");
         assert!(!topic.by_batch);
         assert_eq!(topic.field.unwrap().key, "batch_number");
@@ -269,12 +280,24 @@ mod tests {
 
     #[test]
     fn an_unknown_field_keeps_the_users_words() {
-        let field = topic("What is the frobnication index for batch VOY756?", Some("VOY756")).field.unwrap();
-        assert_eq!((field.key.as_str(), field.names), ("own: frobnication index", vec!["frobnication index".to_owned()]));
+        let field = topic("What is the frobnication index for batch VOY756?", Some("VOY756"))
+            .field
+            .unwrap();
+        assert_eq!(
+            (field.key.as_str(), field.names),
+            ("own: frobnication index", vec!["frobnication index".to_owned()])
+        );
     }
 
     #[test]
     fn what_is_not_understood_is_left_alone() {
-        assert!(topic("VOY756: how come the mixer hummed all through the second shift on Tuesday?", Some("VOY756")).field.is_none());
+        assert!(
+            topic(
+                "VOY756: how come the mixer hummed all through the second shift on Tuesday?",
+                Some("VOY756")
+            )
+            .field
+            .is_none()
+        );
     }
 }

@@ -15,7 +15,9 @@ use super::lora::{LoraShape, adapter_of, attach_lora, llama_from_base};
 use super::recipe::{Recipe, SchedulerType};
 use crate::corpus::stream;
 use crate::interrupt;
-use crate::nn::{AdamW, AdamWConfig, Batch, Dropout, Grads, Llama, Schedule, Segment, TargetLoss, Workers};
+use crate::nn::{
+    AdamW, AdamWConfig, Batch, Dropout, Grads, Llama, Schedule, Segment, TargetLoss, Workers,
+};
 
 /// Shards of an optimizer step: the same on every machine, see [`Workers`].
 const SHARDS: usize = 4;
@@ -71,7 +73,9 @@ impl Run<'_> {
     /// The examples of all epochs, in the order of training.
     pub fn examples(&self) -> Vec<Example> {
         let epochs = 0..self.recipe.num_train_epochs;
-        epochs.flat_map(|epoch| self.dataset.epoch(self.recipe.augmentation, self.seed, epoch)).collect()
+        epochs
+            .flat_map(|epoch| self.dataset.epoch(self.recipe.augmentation, self.seed, epoch))
+            .collect()
     }
 
     /// Optimizer steps over `examples`; the last one may be smaller, but it is done.
@@ -83,7 +87,9 @@ impl Run<'_> {
     fn identity(&self) -> Result<String> {
         let recipe = serde_json::to_string(self.recipe)?;
         let base = &self.base.identity.sha256;
-        Ok(shared::sha256_hex(format!("{} {base} {} {recipe}", self.data_sha256, self.seed).as_bytes()))
+        Ok(shared::sha256_hex(
+            format!("{} {base} {} {recipe}", self.data_sha256, self.seed).as_bytes(),
+        ))
     }
 
     /// Trains. `None` if it was interrupted: the checkpoint then holds what was done.
@@ -116,7 +122,10 @@ impl Run<'_> {
             at.window.0 += losses.iter().map(|l| f64::from(l.loss)).sum::<f64>();
             at.window.1 += losses.len() as u64;
             let mean = at.window.0 / at.window.1.max(1) as f64;
-            ensure!(mean.is_finite(), "the loss is not a number at step {step}: lower --learning-rate");
+            ensure!(
+                mean.is_finite(),
+                "the loss is not a number at step {step}: lower --learning-rate"
+            );
             let rate = (at.tokens - before.1) as f64 / (at.seconds - before.0).max(1e-9);
             bar.set_position(at.step as u64);
             bar.set_message(format!("loss {mean:.4}, {rate:.0} tokens/s"));
@@ -124,6 +133,9 @@ impl Run<'_> {
             if at.step % report == 0 || finished {
                 at.curve.push(CurvePoint { step: at.step, loss: mean });
                 at.window = (0.0, 0);
+                if at.curve.len().is_multiple_of(5) || finished {
+                    crate::progress::log_line(&bar);
+                }
             }
             let interrupted = stop.load(Ordering::Relaxed) && !finished;
             if interrupted || saved.elapsed().as_secs() >= SAVE_SECONDS {
@@ -189,7 +201,10 @@ impl Run<'_> {
         adamw.begin_step();
         for param in model.params_mut() {
             if let Some(slot) = param.slot {
-                let grad = grads.get(slot).with_context(|| format!("{} has no gradient", param.name))?.clone();
+                let grad = grads
+                    .get(slot)
+                    .with_context(|| format!("{} has no gradient", param.name))?
+                    .clone();
                 adamw.update(param, &grad, clip / weight, self.recipe.learning_rate * factor)?;
             }
         }
@@ -222,7 +237,8 @@ impl Run<'_> {
         let prefix = self.base.prompt.prefix_ids();
         let mut scores = Vec::new();
         for origin in [Origin::Paraphrase, Origin::UnknownBatch, Origin::MissingField] {
-            let chosen: Vec<Example> = examples.iter().filter(|e| e.origin == origin).cloned().collect();
+            let chosen: Vec<Example> =
+                examples.iter().filter(|e| e.origin == origin).cloned().collect();
             if chosen.is_empty() {
                 continue;
             }
@@ -230,7 +246,8 @@ impl Run<'_> {
             let parts: Vec<&[Segment]> = segments.chunks(32).collect();
             let exact = workers.map(parts.len(), |index| {
                 let batch = Batch::pack(prefix, parts[index]);
-                let mut dropout = Dropout { p: 0.0, rng: rand_chacha::ChaCha8Rng::seed_from_u64(0) };
+                let mut dropout =
+                    Dropout { p: 0.0, rng: rand_chacha::ChaCha8Rng::seed_from_u64(0) };
                 let losses = model.losses(&batch, &mut dropout)?;
                 Ok(crate::pretrain::exact_share(&batch, &losses) * parts[index].len() as f64)
             })?;

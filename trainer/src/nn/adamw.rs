@@ -48,11 +48,19 @@ impl AdamW {
     }
 
     /// One update of `param` with `grad * grad_scale` at learning rate `lr`.
-    pub fn update(&mut self, param: &mut Param, grad: &Tensor, grad_scale: f32, lr: f64) -> Result<()> {
+    pub fn update(
+        &mut self,
+        param: &mut Param,
+        grad: &Tensor,
+        grad_scale: f32,
+        lr: f64,
+    ) -> Result<()> {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
         let count = param.value.elem_count();
-        let (m, v) =
-            self.moments.entry(param.name.clone()).or_insert_with(|| (vec![0.0; count], vec![0.0; count]));
+        let (m, v) = self
+            .moments
+            .entry(param.name.clone())
+            .or_insert_with(|| (vec![0.0; count], vec![0.0; count]));
         let step_size = (lr / (1.0 - beta1.powf(self.step as f64))) as f32;
         let bias2_sqrt = (1.0 - beta2.powf(self.step as f64)).sqrt() as f32;
         let decay = (1.0 - lr * weight_decay) as f32;

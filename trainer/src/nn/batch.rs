@@ -96,7 +96,8 @@ mod tests {
         assert_eq!(batch.tokens, [1, 2, 5, 6, 7, 8, 9]);
         assert_eq!(batch.positions, [0, 1, 2, 3, 4, 2, 3]);
         assert_eq!(batch.layout.segments, [2..5, 5..7]);
-        let targets: Vec<_> = batch.targets.iter().map(|t| (t.row, t.token, t.weight, t.segment)).collect();
+        let targets: Vec<_> =
+            batch.targets.iter().map(|t| (t.row, t.token, t.weight, t.segment)).collect();
         assert_eq!(targets, [(3, 7, 1.0, 0), (5, 9, 0.5, 1)]);
         assert_eq!(batch.weight(), 1.5);
     }

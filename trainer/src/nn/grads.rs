@@ -74,7 +74,10 @@ impl Grads {
     pub fn norm(&self) -> Result<f32> {
         let mut sum = 0f64;
         for grad in self.0.iter().flatten() {
-            sum += slice(&grad.contiguous()?)?.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
+            sum += slice(&grad.contiguous()?)?
+                .iter()
+                .map(|g| f64::from(*g) * f64::from(*g))
+                .sum::<f64>();
         }
         Ok(sum.sqrt() as f32)
     }

@@ -57,7 +57,9 @@ impl Dropout {
         }
         let (rows, cols) = x.dims2()?;
         let keep = (1.0 / (1.0 - self.p)) as f32;
-        let data = (0..rows * cols).map(|_| if self.rng.random_bool(self.p) { 0.0 } else { keep }).collect();
+        let data = (0..rows * cols)
+            .map(|_| if self.rng.random_bool(self.p) { 0.0 } else { keep })
+            .collect();
         Ok(Some(matrix(data, rows, cols)?))
     }
 }

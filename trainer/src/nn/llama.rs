@@ -189,7 +189,8 @@ impl Llama {
             "an example of {longest} tokens does not fit the model's context of {}",
             self.config.context_length
         );
-        let mut hidden = gather(&self.embed_tokens.value, batch.tokens.iter().map(|t| *t as usize))?;
+        let mut hidden =
+            gather(&self.embed_tokens.value, batch.tokens.iter().map(|t| *t as usize))?;
         let mut caches = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
             let (next, cache) = self.block_forward(block, hidden, batch, dropout)?;
@@ -216,7 +217,15 @@ impl Llama {
         let k = self.rotate(&k, &batch.positions, false)?;
         let mut attended = vec![0f32; rows * heads.num_attention_heads * heads.head_dim];
         let mut lse = vec![0f32; rows * heads.num_attention_heads];
-        attention(&slice(&q)?, &slice(&k)?, &slice(&v)?, heads, &batch.layout, &mut attended, &mut lse);
+        attention(
+            &slice(&q)?,
+            &slice(&k)?,
+            &slice(&v)?,
+            heads,
+            &batch.layout,
+            &mut attended,
+            &mut lse,
+        );
         let attended = matrix(attended, rows, heads.num_attention_heads * heads.head_dim)?;
         let (o, o_cache) = block.o_proj.forward(&attended, dropout)?;
         let mid = add(&x, &o)?;
@@ -249,7 +258,13 @@ impl Llama {
         let dactivated = block.down_proj.backward(dout, down_cache, grads)?;
         let mut dgate = vec![0f32; dactivated.elem_count()];
         let mut dup = vec![0f32; dactivated.elem_count()];
-        swiglu_backward(&slice(&dactivated)?, &slice(&cache.gate)?, &slice(&cache.up)?, &mut dgate, &mut dup);
+        swiglu_backward(
+            &slice(&dactivated)?,
+            &slice(&cache.gate)?,
+            &slice(&cache.up)?,
+            &mut dgate,
+            &mut dup,
+        );
         let dgate = matrix(dgate, rows, self.config.intermediate_size)?;
         let dup = matrix(dup, rows, self.config.intermediate_size)?;
         let dnormed = add(
@@ -291,11 +306,19 @@ impl Llama {
         let dk = matrix(dk, rows, kv_width)?;
         let dv = matrix(dv, rows, kv_width)?;
         let dnormed = add(
-            &add(&block.q_proj.backward(&dq, q_cache, grads)?, &block.k_proj.backward(&dk, k_cache, grads)?)?,
+            &add(
+                &block.q_proj.backward(&dq, q_cache, grads)?,
+                &block.k_proj.backward(&dk, k_cache, grads)?,
+            )?,
             &block.v_proj.backward(&dv, v_cache, grads)?,
         )?;
-        let dx =
-            self.norm_rows_backward(&dnormed, &cache.x, &cache.inv_rms, &block.input_layernorm, grads)?;
+        let dx = self.norm_rows_backward(
+            &dnormed,
+            &cache.x,
+            &cache.inv_rms,
+            &block.input_layernorm,
+            grads,
+        )?;
         add(&dmid, &dx)
     }
 

@@ -98,7 +98,11 @@ mod tests {
             let y = if shape.0 > shape.1 { y.t().unwrap().contiguous().unwrap() } else { y };
             let gram = y.matmul(&y.t().unwrap()).unwrap().to_vec2::<f32>().unwrap();
             let trace: f32 = (0..4).map(|i| gram[i][i]).sum();
-            assert!((0.5..1.5).contains(&(trace / 4.0)), "mean squared singular value {}", trace / 4.0);
+            assert!(
+                (0.5..1.5).contains(&(trace / 4.0)),
+                "mean squared singular value {}",
+                trace / 4.0
+            );
         }
     }
 }

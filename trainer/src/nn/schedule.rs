@@ -34,16 +34,18 @@ pub enum Schedule {
 impl Schedule {
     /// The factor for the update number `step`, counted from 0.
     pub fn factor(&self, step: usize) -> f64 {
-        let (Self::Cosine { warmup, .. } | Self::Linear { warmup, .. } | Self::WarmupStableDecay { warmup, .. }) =
-            *self;
+        let (Self::Cosine { warmup, .. }
+        | Self::Linear { warmup, .. }
+        | Self::WarmupStableDecay { warmup, .. }) = *self;
         if step < warmup {
             return step as f64 / warmup as f64;
         }
-        let progress = |total: usize| {
-            (step - warmup) as f64 / total.saturating_sub(warmup).max(1) as f64
-        };
+        let progress =
+            |total: usize| (step - warmup) as f64 / total.saturating_sub(warmup).max(1) as f64;
         match *self {
-            Self::Cosine { total, .. } => 0.5 * (1.0 + (std::f64::consts::PI * progress(total).min(1.0)).cos()),
+            Self::Cosine { total, .. } => {
+                0.5 * (1.0 + (std::f64::consts::PI * progress(total).min(1.0)).cos())
+            }
             Self::Linear { total, .. } => (1.0 - progress(total)).max(0.0),
             Self::WarmupStableDecay { total, decay, .. } => {
                 ((total.saturating_sub(step)) as f64 / decay.max(1) as f64).min(1.0)

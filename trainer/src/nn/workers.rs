@@ -6,8 +6,8 @@
 //! stay on the thread that owns the shard; splitting every small product over all cores
 //! instead costs a synchronisation per product.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -25,7 +25,12 @@ impl Workers {
             n => n,
         };
         let pools = (0..threads)
-            .map(|_| ThreadPoolBuilder::new().num_threads(1).build().context("cannot start a worker thread"))
+            .map(|_| {
+                ThreadPoolBuilder::new()
+                    .num_threads(1)
+                    .build()
+                    .context("cannot start a worker thread")
+            })
             .collect::<Result<_>>()?;
         Ok(Self { pools })
     }
@@ -36,7 +41,11 @@ impl Workers {
     }
 
     /// `f(0)`, `f(1)` ... `f(count - 1)`, in this order whoever computed them.
-    pub fn map<T: Send>(&self, count: usize, f: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    pub fn map<T: Send>(
+        &self,
+        count: usize,
+        f: impl Fn(usize) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
         let next = AtomicUsize::new(0);
         let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
         std::thread::scope(|scope| {
@@ -58,7 +67,12 @@ impl Workers {
         });
         results
             .into_iter()
-            .map(|slot| slot.into_inner().ok().flatten().context("a worker thread stopped before its shard was done")?)
+            .map(|slot| {
+                slot.into_inner()
+                    .ok()
+                    .flatten()
+                    .context("a worker thread stopped before its shard was done")?
+            })
             .collect()
     }
 }
@@ -77,7 +91,9 @@ mod tests {
 
     #[test]
     fn an_error_in_a_shard_is_the_result() {
-        let error = Workers::new(2).unwrap().map(4, |i| if i == 2 { anyhow::bail!("shard 2") } else { Ok(i) });
+        let error = Workers::new(2)
+            .unwrap()
+            .map(4, |i| if i == 2 { anyhow::bail!("shard 2") } else { Ok(i) });
         assert_eq!(error.unwrap_err().to_string(), "shard 2");
     }
 }

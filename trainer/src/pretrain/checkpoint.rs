@@ -45,5 +45,7 @@ pub fn load(path: &Path, model: &mut Llama, optimizer: &mut Optimizer) -> Result
         optimizer.restore(&tensors, step)?;
         Ok(step)
     };
-    read().with_context(|| format!("cannot resume from {}: start again in an empty --out directory", path.display()))
+    read().with_context(|| {
+        format!("cannot resume from {}: start again in an empty --out directory", path.display())
+    })
 }

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use serde_json::json;
-use shared::{CHAT_TEMPLATE, GgmlType, GgufBuilder, REFUSAL, SYSTEM_PROMPT, Value, ValueArray, permute};
+use shared::{
+    CHAT_TEMPLATE, GgmlType, GgufBuilder, REFUSAL, SYSTEM_PROMPT, Value, ValueArray, permute,
+};
 
 use super::run::Loaded;
 use crate::nn::slice;
@@ -54,7 +56,8 @@ pub fn export_gguf(run: &mut Loaded, naming: &Naming<'_>) -> Result<Vec<u8>> {
         } else {
             let columns = param.value.dim(1)?;
             let rotated = name.ends_with("attn_q.weight") || name.ends_with("attn_k.weight");
-            let values = if rotated { permute(&values, config.head_dim, columns) } else { values.to_vec() };
+            let values =
+                if rotated { permute(&values, config.head_dim, columns) } else { values.to_vec() };
             gguf.tensor(&name, param.value.dims(), GgmlType::Q8_0, &values)?;
         }
     }
@@ -63,8 +66,9 @@ pub fn export_gguf(run: &mut Loaded, naming: &Naming<'_>) -> Result<Vec<u8>> {
 
 fn tokenizer_metadata(gguf: &mut GgufBuilder, tokenizer_json: &str) -> Result<()> {
     let json: serde_json::Value = serde_json::from_str(tokenizer_json)?;
-    let tokenizer: tokenizers::Tokenizer =
-        tokenizer_json.parse().map_err(|e| anyhow::anyhow!("the tokenizer cannot be read back: {e}"))?;
+    let tokenizer: tokenizers::Tokenizer = tokenizer_json
+        .parse()
+        .map_err(|e| anyhow::anyhow!("the tokenizer cannot be read back: {e}"))?;
     let added = tokenizer.get_added_tokens_decoder();
     let mut tokens = Vec::new();
     let mut types = Vec::new();
@@ -78,7 +82,11 @@ fn tokenizer_metadata(gguf: &mut GgufBuilder, tokenizer_json: &str) -> Result<()
         .iter()
         .map(|merge| match merge {
             serde_json::Value::String(text) => text.clone(),
-            pair => format!("{} {}", pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default()),
+            pair => format!(
+                "{} {}",
+                pair[0].as_str().unwrap_or_default(),
+                pair[1].as_str().unwrap_or_default()
+            ),
         })
         .collect();
     let eos = tokens.iter().position(|t| t == super::CONTROL_TOKENS[0]).unwrap_or_default() as u32;

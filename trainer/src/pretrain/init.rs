@@ -18,7 +18,9 @@ pub fn init_llama(config: &ModelConfig, seed: u64) -> Result<Llama> {
     let mut normal = |rows: usize, cols: usize, std: f64| -> Result<Tensor> {
         let uniform = rand::distr::Uniform::new(-1.0f64, 1.0)?;
         // Uniform with the wanted variance; the shape of the distribution is forgotten within a few updates.
-        let data = (0..rows * cols).map(|_| (uniform.sample(&mut rng) * 3f64.sqrt() * std) as f32).collect();
+        let data = (0..rows * cols)
+            .map(|_| (uniform.sample(&mut rng) * 3f64.sqrt() * std) as f32)
+            .collect();
         Ok(Tensor::from_vec::<_, f32>(data, (rows, cols), &Device::Cpu)?)
     };
     let (hidden, inter) = (config.hidden_size, config.intermediate_size);
@@ -30,8 +32,10 @@ pub fn init_llama(config: &ModelConfig, seed: u64) -> Result<Llama> {
         slots += 1;
         Param { name, value, slot: Some(slots - 1) }
     };
-    let embed_tokens =
-        param("model.embed_tokens.weight".into(), normal(config.vocab_size, hidden, EMBEDDING_STD)?);
+    let embed_tokens = param(
+        "model.embed_tokens.weight".into(),
+        normal(config.vocab_size, hidden, EMBEDDING_STD)?,
+    );
     let mut blocks = Vec::with_capacity(config.num_hidden_layers);
     for layer in 0..config.num_hidden_layers {
         let name = |module: &str| format!("model.layers.{layer}.{module}.weight");

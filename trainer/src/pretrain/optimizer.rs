@@ -27,7 +27,8 @@ pub struct Optimizer {
 impl Optimizer {
     /// No update done yet.
     pub fn new(model: &mut Llama, rates: Rates) -> Self {
-        let adamw = AdamW::new(AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.0 });
+        let adamw =
+            AdamW::new(AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.0 });
         let muon = model
             .params_mut()
             .iter()
@@ -48,8 +49,11 @@ impl Optimizer {
     ) -> Result<()> {
         self.adamw.begin_step();
         let (muon, rates) = (&self.muon, self.rates);
-        let (mut matrices, others): (Vec<_>, Vec<_>) =
-            model.params_mut().into_iter().filter(|p| p.is_trained()).partition(|p| muon.contains_key(&p.name));
+        let (mut matrices, others): (Vec<_>, Vec<_>) = model
+            .params_mut()
+            .into_iter()
+            .filter(|p| p.is_trained())
+            .partition(|p| muon.contains_key(&p.name));
         let grad_of = |slot: Option<usize>, name: &str| {
             slot.and_then(|s| grads.get(s)).with_context(|| format!("{name} has no gradient"))
         };
@@ -58,7 +62,8 @@ impl Optimizer {
             workers.map(matrices.len(), |index| {
                 let param = &matrices[index];
                 let grad = grad_of(param.slot, &param.name)?;
-                let mut state = muon[&param.name].lock().ok().context("an optimizer thread stopped")?;
+                let mut state =
+                    muon[&param.name].lock().ok().context("an optimizer thread stopped")?;
                 // Muon's direction doesn't depend on the gradient's scale.
                 state.update(param, grad, rates.muon * factor)
             })?

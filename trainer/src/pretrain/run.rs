@@ -90,7 +90,8 @@ pub struct Cadence {
 fn tokenizer(directory: &RunDirectory, grammar: &Grammar, recipe: &Recipe) -> Result<Tokenizer> {
     let path = directory.tokenizer();
     if !path.exists() {
-        let json = train_tokenizer(&vocabulary_text(grammar, recipe.seed), recipe.model.vocab_size)?;
+        let json =
+            train_tokenizer(&vocabulary_text(grammar, recipe.seed), recipe.model.vocab_size)?;
         write_file(&path, json.as_bytes())?;
     }
     let json = String::from_utf8(read_file(&path)?)?;
@@ -125,7 +126,8 @@ pub fn load_run(directory: &Path) -> Result<Loaded> {
     let recipe: Recipe = serde_json::from_slice(&read_file(&directory.recipe())?)
         .with_context(|| format!("{} is not a recipe", directory.recipe().display()))?;
     let mut model = init_llama(&recipe.model, recipe.seed)?;
-    let mut optimizer = Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
+    let mut optimizer =
+        Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
     let step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
     let log = read_log(&directory.log())?;
     let tokenizer_json = String::from_utf8(read_file(&directory.tokenizer())?)?;
@@ -135,19 +137,28 @@ pub fn load_run(directory: &Path) -> Result<Loaded> {
 fn read_log(path: &Path) -> Result<Vec<LogLine>> {
     let text = String::from_utf8(read_file(path)?)?;
     text.lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("{} holds a broken line", path.display())))
+        .map(|line| {
+            serde_json::from_str(line)
+                .with_context(|| format!("{} holds a broken line", path.display()))
+        })
         .collect()
 }
 
 /// Pretrains to `recipe.steps`, going on from the directory's checkpoint if there is one.
 /// Returns the number of finished steps: fewer than asked for after an interruption.
-pub fn pretrain(directory: &Path, recipe: &Recipe, cadence: Cadence, threads: usize) -> Result<usize> {
+pub fn pretrain(
+    directory: &Path,
+    recipe: &Recipe,
+    cadence: Cadence,
+    threads: usize,
+) -> Result<usize> {
     let directory = RunDirectory(directory.to_owned());
     let grammar = Grammar::load()?;
     let tokenizer = tokenizer(&directory, &grammar, recipe)?;
     let workers = Workers::new(threads)?;
     let mut model = init_llama(&recipe.model, recipe.seed)?;
-    let mut optimizer = Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
+    let mut optimizer =
+        Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
     let (mut step, mut hours, mut tokens) = (0, 0.0, 0);
     if directory.checkpoint().exists() {
         step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
@@ -156,7 +167,10 @@ pub fn pretrain(directory: &Path, recipe: &Recipe, cadence: Cadence, threads: us
         if let Some(last) = log.last() {
             (hours, tokens) = (last.hours, last.tokens);
         }
-        let lines: String = log.iter().map(|l| serde_json::to_string(l).map(|l| l + "\n")).collect::<Result<_, _>>()?;
+        let lines: String = log
+            .iter()
+            .map(|l| serde_json::to_string(l).map(|l| l + "\n"))
+            .collect::<Result<_, _>>()?;
         write_file(&directory.log(), lines.as_bytes())?;
     }
     write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
@@ -165,7 +179,12 @@ pub fn pretrain(directory: &Path, recipe: &Recipe, cadence: Cadence, threads: us
         total: recipe.steps,
         decay: recipe.decay_steps,
     };
-    let data = Data { grammar: &grammar, encoder: Encoder::new(tokenizer)?, seed: recipe.seed, max_segment: 440 };
+    let data = Data {
+        grammar: &grammar,
+        encoder: Encoder::new(tokenizer)?,
+        seed: recipe.seed,
+        max_segment: 440,
+    };
     let stop = interrupt::flag()?;
     let progress = crate::progress::bar(recipe.steps, step, "step");
     let mut window = Window::default();
@@ -186,7 +205,10 @@ pub fn pretrain(directory: &Path, recipe: &Recipe, cadence: Cadence, threads: us
             tokens += batch.tokens.len() as u64;
             window.add(&batch, &losses);
         }
-        ensure!(window.loss().is_finite(), "the loss is not a number at step {step}: lower the learning rates");
+        ensure!(
+            window.loss().is_finite(),
+            "the loss is not a number at step {step}: lower the learning rates"
+        );
         optimizer.step(&mut model, &grads, 1.0 / weight, schedule.factor(step), &workers)?;
         step += 1;
         progress.set_position(step as u64);
@@ -199,7 +221,7 @@ pub fn pretrain(directory: &Path, recipe: &Recipe, cadence: Cadence, threads: us
             hours += clock.elapsed().as_secs_f64() / 3600.0;
             clock = Instant::now();
             let line = LogLine { step, tokens, loss: window.loss(), hours, exact };
-            progress.println(serde_json::to_string(&line)?);
+            crate::progress::note(&progress, &serde_json::to_string(&line)?);
             append(&directory.log(), &line)?;
             window = Window::default();
         }
@@ -217,7 +239,8 @@ fn append(path: &Path, line: &LogLine) -> Result<()> {
         .append(true)
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    writeln!(file, "{}", serde_json::to_string(line)?).with_context(|| format!("cannot write {}", path.display()))
+    writeln!(file, "{}", serde_json::to_string(line)?)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn no_dropout() -> Dropout {

@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use rand_chacha::ChaCha8Rng;
 use shared::Tokenizer;
 
-use crate::corpus::{Category, Choose as _, Grammar, Noise, Split, Turn, Universe, drill, in_context, stream};
+use crate::corpus::{
+    Category, Choose as _, Grammar, Noise, Split, Turn, Universe, drill, in_context, stream,
+};
 use crate::nn::{Batch, Segment};
 
 /// Loss weight of a question's tokens, relative to an answer's: they teach the language.
@@ -12,7 +14,7 @@ const QUESTION_WEIGHT: f32 = 0.1;
 /// Loss weight of a record's tokens.
 const DOCUMENT_WEIGHT: f32 = 0.25;
 /// Share of questions with slips, small talk or lower case.
-const NOISE: Noise = Noise { rate: 0.35 };
+const NOISE: Noise = Noise { rate: 0.35, typos: 0.0 };
 /// Share of drills among the tokens at the start, and from [`DRILL_STEPS`] on.
 const DRILL_SHARE: (f64, f64) = (0.6, 0.05);
 const DRILL_STEPS: f64 = 700.0;
@@ -85,11 +87,21 @@ pub struct Data<'g> {
 
 impl Data<'_> {
     /// Shard number `index` of `step`, of about `tokens` tokens.
-    pub fn shard(&self, universe: &Universe<'_>, step: usize, index: usize, tokens: usize) -> Result<Batch> {
+    pub fn shard(
+        &self,
+        universe: &Universe<'_>,
+        step: usize,
+        index: usize,
+        tokens: usize,
+    ) -> Result<Batch> {
         let mut rng = stream(self.seed, "shard", (step * 1000 + index) as u64);
         let progress = (step as f64 / DRILL_STEPS).min(1.0);
         let drills = DRILL_SHARE.0 + (DRILL_SHARE.1 - DRILL_SHARE.0) * progress;
-        let shares = [drills, (1.0 - drills) * CLOSED_BOOK_SHARE, (1.0 - drills) * (1.0 - CLOSED_BOOK_SHARE)];
+        let shares = [
+            drills,
+            (1.0 - drills) * CLOSED_BOOK_SHARE,
+            (1.0 - drills) * (1.0 - CLOSED_BOOK_SHARE),
+        ];
         let mut used = [0usize; 3];
         let mut segments = Vec::new();
         while used.iter().sum::<usize>() < tokens {
@@ -104,7 +116,10 @@ impl Data<'_> {
             let turns = match class {
                 0 => vec![drill(self.grammar, &mut rng)],
                 1 => vec![self.closed_book(universe, &mut rng)],
-                _ => in_context(self.grammar, Split::Train, NOISE, &mut rng).into_iter().map(|(_, t)| t).collect(),
+                _ => in_context(self.grammar, Split::Train, NOISE, &mut rng)
+                    .into_iter()
+                    .map(|(_, t)| t)
+                    .collect(),
             };
             let segment = self.encoder.segment(&turns, false)?;
             if segment.tokens.len() <= self.max_segment {
@@ -121,27 +136,36 @@ impl Data<'_> {
     }
 
     /// Questions for measuring, one answer a segment: `(name, batch)`.
-    pub fn probes(&self, universe: &Universe<'_>, count: usize) -> Result<Vec<(&'static str, Batch)>> {
-        let quiet = Noise { rate: 0.0 };
+    pub fn probes(
+        &self,
+        universe: &Universe<'_>,
+        count: usize,
+    ) -> Result<Vec<(&'static str, Batch)>> {
+        let quiet = Noise { rate: 0.0, typos: 0.0 };
         let mut probes = Vec::new();
         for (name, category, split, noise) in [
             ("known", Category::Known, Split::Train, quiet),
             ("known_heldout", Category::Known, Split::Heldout, quiet),
-            ("known_noisy", Category::Known, Split::Train, Noise { rate: 1.0 }),
+            ("known_noisy", Category::Known, Split::Train, Noise { rate: 1.0, typos: 0.0 }),
             ("unknown_heldout", Category::UnknownBatch, Split::Heldout, quiet),
             ("missing_heldout", Category::MissingField, Split::Heldout, quiet),
         ] {
             let mut rng = stream(self.seed, name, 0);
             let segments = (0..count)
-                .map(|_| self.encoder.segment(&[universe.turn(category, split, noise, &mut rng)], true))
+                .map(|_| {
+                    self.encoder.segment(&[universe.turn(category, split, noise, &mut rng)], true)
+                })
                 .collect::<Result<Vec<_>>>()?;
             probes.push((name, Batch::pack(self.encoder.prefix(), &segments)));
         }
-        for (name, wanted) in [("context_known", Category::Known), ("context_missing", Category::MissingField)] {
+        for (name, wanted) in
+            [("context_known", Category::Known), ("context_missing", Category::MissingField)]
+        {
             let mut rng = stream(self.seed, name, 0);
             let mut segments = Vec::new();
             while segments.len() < count {
-                let (category, turn) = in_context(self.grammar, Split::Heldout, quiet, &mut rng).swap_remove(0);
+                let (category, turn) =
+                    in_context(self.grammar, Split::Heldout, quiet, &mut rng).swap_remove(0);
                 if category == wanted && turn.learn_answer {
                     let segment = self.encoder.segment(&[turn], true)?;
                     if segment.tokens.len() <= self.max_segment {
@@ -162,7 +186,12 @@ pub fn vocabulary_text(grammar: &Grammar, seed: u64) -> Vec<String> {
         let universe = Universe::at(grammar, seed ^ 0x5eed, moment * Universe::LIFE);
         let mut rng = stream(seed, "vocabulary", moment as u64);
         for _ in 0..220 {
-            let turn = universe.turn(Category::Known, Split::Train, Noise { rate: 0.2 }, &mut rng);
+            let turn = universe.turn(
+                Category::Known,
+                Split::Train,
+                Noise { rate: 0.2, typos: 0.0 },
+                &mut rng,
+            );
             texts.extend([turn.question, turn.answer]);
         }
         for _ in 0..40 {

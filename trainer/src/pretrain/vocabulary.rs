@@ -32,8 +32,9 @@ const PATTERN: &str = concat!(
 pub fn train_tokenizer(texts: &[String], vocab_size: usize) -> Result<String> {
     let error = |e| anyhow!("training the tokenizer failed: {e}");
     let mut tokenizer = Tokenizer::new(BPE::default());
-    let split = Split::new(SplitPattern::Regex(PATTERN.into()), SplitDelimiterBehavior::Isolated, false)
-        .map_err(error)?;
+    let split =
+        Split::new(SplitPattern::Regex(PATTERN.into()), SplitDelimiterBehavior::Isolated, false)
+            .map_err(error)?;
     tokenizer.with_pre_tokenizer(Some(Sequence::new(vec![
         PreTokenizerWrapper::Split(split),
         PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, false)),
@@ -62,7 +63,11 @@ mod tests {
     #[test]
     fn identifiers_are_spelt_the_same_everywhere() {
         let texts: Vec<String> =
-            ["What is the product code for batch", "what is the batch voyage record"].repeat(9).iter().map(|t| (*t).to_owned()).collect();
+            ["What is the product code for batch", "what is the batch voyage record"]
+                .repeat(9)
+                .iter()
+                .map(|t| (*t).to_owned())
+                .collect();
         let json = train_tokenizer(&texts, 320).unwrap();
         let tokenizer: Tokenizer = json.parse().unwrap();
         let code = ["V", "O", "Y", "7", "5", "6"];

@@ -11,7 +11,7 @@
 //! Elements are found by `data-testid`: `question`, `send`, `stop`, `new-chat`, `exchange` (with
 //! `data-outcome`: `streaming`, `answered`, `not-asked`, `failed`), within it `asked`, `answer`,
 //! `answer-adapter`, `answer-confidence` (with `data-min-probability`), `answer-speed` (with
-//! `data-tokens`, `data-seconds`), `answer-verified` or `answer-unverified`, `guard-note`, `failure`; `example`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
+//! `data-tokens`, `data-seconds`), `answer-verified` or `answer-unverified`, `guard-note`, `failure`; `starter`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
 //! `data-error`), `error-title`, `error-detail`, `error-action`, `intended-use`, `about`,
 //! `self-test`, `self-test-result` (with `data-digest`), `setting-` followed by the sampler field's
 //! name, and `preset-exact`, `preset-production`. Two panels stand in `index.html` itself, for when
@@ -25,6 +25,7 @@ pub(crate) mod window;
 
 use std::rc::Rc;
 
+use web_sys::HtmlTextAreaElement;
 use yew::prelude::*;
 
 use actions::Actions;
@@ -32,8 +33,8 @@ use link::EngineLink;
 
 use crate::{
     components::{
-        About, AdapterPanel, Composer, Conversation, ErrorPanel, Examples, Header, IntendedUse,
-        LoadingPanel, SettingsPanel,
+        About, AdapterPanel, Composer, Conversation, ErrorPanel, Header, IntendedUse, LoadingPanel,
+        SettingsPanel, Starters,
     },
     error::Recovery,
     protocol::ToEngine,
@@ -81,6 +82,11 @@ fn app() -> Html {
     let actions = Actions::new(&shown, &link);
     window::use_escape(actions.stop.clone());
 
+    let field = use_node_ref();
+    let fill = {
+        let field = field.clone();
+        Callback::from(move |text: String| fill_field(&field, &text))
+    };
     let dropping = drop::use_drop(actions.use_files.clone());
     let toggle_panel = {
         let panel_open = panel_open.clone();
@@ -88,7 +94,6 @@ fn app() -> Html {
     };
 
     let state = &shown.0;
-    let examples = state.loaded.as_ref().map(|l| l.adapter.examples.clone()).unwrap_or_default();
     let welcome = state.chat.is_empty() && state.phase == Phase::Ready;
     html! {
         <div class={classes!("page", dropping.over.then_some("dropping"))}
@@ -100,7 +105,7 @@ fn app() -> Html {
                 <main class="conversation">
                     <Conversation exchanges={state.chat.clone()}>
                         if welcome {
-                            <Examples {examples} on_ask={actions.ask.clone()} />
+                            <Starters on_choose={fill} />
                         }
                     </Conversation>
                     if let Phase::Loading(progress) = &state.phase {
@@ -114,7 +119,7 @@ fn app() -> Html {
                         <ErrorPanel error={error.clone()} recovery={Recovery::Dismiss}
                             on_recover={actions.recover} />
                     }
-                    <Composer can_ask={state.can_ask()} answering={state.answering.is_some()}
+                    <Composer {field} can_ask={state.can_ask()} answering={state.answering.is_some()}
                         on_ask={actions.ask} on_stop={actions.stop} />
                 </main>
                 <aside id="side" class={classes!("side", panel_open.then_some("open"))}
@@ -129,5 +134,14 @@ fn app() -> Html {
                 </aside>
             </div>
         </div>
+    }
+}
+
+/// Puts `text` into the question field and the cursor behind it.
+fn fill_field(field: &NodeRef, text: &str) {
+    if let Some(field) = field.cast::<HtmlTextAreaElement>() {
+        field.set_value(text);
+        // A field that cannot take the focus is still there to be clicked.
+        let _ = field.focus();
     }
 }

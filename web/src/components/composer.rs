@@ -11,6 +11,8 @@ use crate::{
 /// Properties of [`Composer`].
 #[derive(Properties, PartialEq)]
 pub struct ComposerProps {
+    /// The question field.
+    pub field: NodeRef,
     /// Whether a question can be sent now.
     pub can_ask: bool,
     /// Whether an answer is running.
@@ -24,7 +26,7 @@ pub struct ComposerProps {
 /// The question field with its button.
 #[component]
 pub fn Composer(props: &ComposerProps) -> Html {
-    let field = use_node_ref();
+    let field = props.field.clone();
     // A keyboard user finds the focus here whenever nothing else has it.
     use_effect_with(props.can_ask, {
         let field = field.clone();

@@ -74,7 +74,7 @@ impl Engine {
                 scope::post(&ToPage::Ready(loaded));
                 self.library.prune(lists.hashes()).await;
             }
-            Err(error) if self.session.is_some() => scope::post(&ToPage::AdapterFailed(error)),
+            Err(error) if self.session.is_some() => scope::post(&ToPage::Declined(error)),
             Err(error) => scope::post(&ToPage::Failed(error)),
         }
     }

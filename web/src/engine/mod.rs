@@ -50,7 +50,7 @@ async fn serve(inbox: Inbox) {
             }
             ToEngine::SelfTest => scope::post(&match engine.self_test() {
                 Ok(digest) => ToPage::SelfTested { digest },
-                Err(error) => ToPage::AdapterFailed(error),
+                Err(error) => ToPage::Declined(error),
             }),
             // Its answer has ended already.
             ToEngine::Stop { .. } => {}

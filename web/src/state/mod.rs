@@ -208,7 +208,7 @@ impl State {
                 self.phase = Phase::Ready;
             }
             ToPage::Failed(error) => self.fail(error),
-            ToPage::AdapterFailed(error) => {
+            ToPage::Declined(error) => {
                 self.notice = Some(error);
                 self.phase = Phase::Ready;
             }

@@ -177,7 +177,7 @@ fn switching_adapters_loads_and_a_refused_one_leaves_the_old() {
     assert_eq!(switched.metrics.ready_ms, Some(1000.0));
 
     let refusal = SiteError::BadAdapter { adapter: "v9".into(), reason: "shape".into() };
-    let state = state.apply(received(ToPage::AdapterFailed(refusal.clone())));
+    let state = state.apply(received(ToPage::Declined(refusal.clone())));
     assert_eq!(state.label(), "ready");
     assert_eq!(state.notice, Some(refusal));
     assert_eq!(state.loaded.as_ref().unwrap().adapter.version, "v1");

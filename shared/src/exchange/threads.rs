@@ -1,108 +1,10 @@
-//! How ranks share activations.
-//!
-//! The engine is SPMD: `N` ranks run the same forward pass, each on its rows of every matrix, and
-//! meet in [`Exchange::all_gather`]. Rank 0 leads: it announces every pass, and the others
-//! [`follow`]. What travels are numbers that every rank would have computed alike, so the bits of
-//! a result don't depend on `N`.
+//! Ranks as threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::model::Model;
+use super::{Exchange, Pass, check_piece};
 use crate::{Error, Result};
-
-/// A forward pass, as the leader announces it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pass<'a> {
-    /// Positions of the cache that stay; later ones are forgotten first.
-    pub keep: usize,
-    /// The tokens that follow.
-    pub tokens: &'a [u32],
-}
-
-/// One rank's connection to the others.
-pub trait Exchange {
-    /// This rank, from 0.
-    fn rank(&self) -> usize;
-
-    /// Number of ranks.
-    fn ranks(&self) -> usize;
-
-    /// Puts this rank's piece at `offset` of `full`, and there the pieces of all ranks.
-    ///
-    /// All ranks call it in the same order with the same `full.len()`; their pieces cover `full`
-    /// without overlap, and may be empty.
-    ///
-    /// # Errors
-    /// [`Error::Exchange`] when another rank is lost, [`Error::Length`] for a piece that leaves
-    /// `full`.
-    fn all_gather(&mut self, local: &[f32], offset: usize, full: &mut [f32]) -> Result<()>;
-
-    /// On rank 0: has the others run a pass, too.
-    ///
-    /// # Errors
-    /// [`Error::Exchange`] when another rank is lost.
-    fn announce(&mut self, pass: Pass) -> Result<()>;
-
-    /// On the other ranks: waits for the next pass, as positions to keep and tokens. `None` when
-    /// the leader is done.
-    ///
-    /// # Errors
-    /// [`Error::Exchange`] when another rank is lost.
-    fn next_pass(&mut self) -> Result<Option<(usize, Vec<u32>)>>;
-}
-
-/// Runs the passes that rank 0 announces until it is done: what every other rank does all day.
-///
-/// # Errors
-/// The first error of a pass. The leader then finds this rank lost once `exchange` is dropped.
-pub fn follow(model: &Model, exchange: &mut dyn Exchange) -> Result<()> {
-    let mut cache = model.new_cache();
-    while let Some((keep, tokens)) = exchange.next_pass()? {
-        cache.truncate(keep);
-        model.forward(&mut cache, &tokens, exchange)?;
-    }
-    Ok(())
-}
-
-fn check_piece(local: &[f32], offset: usize, full: &[f32]) -> Result<()> {
-    match offset.checked_add(local.len()) {
-        Some(end) if end <= full.len() => Ok(()),
-        _ => Err(Error::Length {
-            name: format!("a rank's piece at {offset} of {}", full.len()),
-            expected: full.len().saturating_sub(offset),
-            found: local.len(),
-        }),
-    }
-}
-
-/// The exchange of a single rank.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SoloExchange;
-
-impl Exchange for SoloExchange {
-    fn rank(&self) -> usize {
-        0
-    }
-
-    fn ranks(&self) -> usize {
-        1
-    }
-
-    fn all_gather(&mut self, local: &[f32], offset: usize, full: &mut [f32]) -> Result<()> {
-        check_piece(local, offset, full)?;
-        full[offset..offset + local.len()].copy_from_slice(local);
-        Ok(())
-    }
-
-    fn announce(&mut self, _: Pass) -> Result<()> {
-        Ok(())
-    }
-
-    fn next_pass(&mut self) -> Result<Option<(usize, Vec<u32>)>> {
-        Ok(None)
-    }
-}
 
 /// Ranks as threads of one process.
 ///
@@ -137,7 +39,7 @@ struct Command {
 
 impl ThreadExchange {
     /// One end for each of `ranks` threads, for gathers of at most `max_len` elements
-    /// ([`Model::max_gather_len`]).
+    /// ([`crate::Model::max_gather_len`]).
     ///
     /// # Panics
     /// If `ranks` is 0.
@@ -312,13 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn rejects_pieces_that_do_not_fit() {
-        let mut full = [0.0; 4];
-        for (local, offset) in [(3, 2), (5, 0), (1, usize::MAX)] {
-            let result = SoloExchange.all_gather(&vec![0.0; local], offset, &mut full);
-            assert!(matches!(result, Err(Error::Length { .. })), "{local} at {offset}");
-        }
+    fn rejects_gathers_larger_than_the_buffer() {
         let mut end = ThreadExchange::new(1, 3).remove(0);
-        assert!(matches!(end.all_gather(&[], 0, &mut full), Err(Error::Length { .. })));
+        assert!(matches!(end.all_gather(&[], 0, &mut [0.0; 4]), Err(Error::Length { .. })));
     }
 }
