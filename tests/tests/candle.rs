@@ -19,7 +19,7 @@ fn load(bytes: &[u8]) -> ModelWeights {
     ModelWeights::from_gguf(content, &mut reader, &Device::Cpu).unwrap()
 }
 
-/// Logits after every token; the first half of them, by candle's own design, token by token.
+/// Logits after every token, which candle gives for the last of each call only.
 fn logits(bytes: &[u8]) -> Vec<f32> {
     let mut model = load(bytes);
     let mut logits = Vec::new();
@@ -35,11 +35,13 @@ fn logits(bytes: &[u8]) -> Vec<f32> {
 #[test]
 fn candle_computes_transformers_logits_from_our_f32_file() {
     let expected = &golden::logits()["base"].values;
+    // Measured: 2e-6.
     let error = max_relative_error(&logits(&golden::gguf(GgmlType::F32)), expected);
     assert!(error <= 1e-4, "{error}");
 }
 
-/// Both round activations to 8 bits, candle once more in f16 scales; neither is exact.
+/// Both round activations to 8 bits, candle with f16 scales; measured: 0.0006 nats per token and a
+/// distance of 0.019 relative to the logits' length.
 #[test]
 fn the_engine_agrees_with_candle_on_our_q8_0_file() {
     let model = Model::load(&golden::base(GgmlType::Q8_0), RankSlice::SOLO).unwrap();
@@ -48,12 +50,12 @@ fn the_engine_agrees_with_candle_on_our_q8_0_file() {
     let candle = logits(&golden::gguf(GgmlType::Q8_0));
     let kl = mean_kl(&found, &candle, model.config().vocab_size);
     let distance = relative_distance(&found, &candle);
-    assert!(kl <= 0.01 && distance <= 0.04, "{kl} {distance}");
+    assert!(kl <= 0.001 && distance <= 0.025, "{kl} {distance}");
 
     // The engine is no further from the truth than an independent implementation of the format.
     let truth = &golden::logits()["base"].values;
     let (engine, candle) = (relative_distance(&found, truth), relative_distance(&candle, truth));
-    assert!(engine <= 1.25 * candle, "{engine} {candle}");
+    assert!(engine <= 1.1 * candle, "{engine} {candle}");
 }
 
 #[test]

@@ -81,6 +81,12 @@ pub struct Args {
     /// Probability that a question is asked in another phrasing
     #[arg(long)]
     paraphrase: Option<f64>,
+    /// Probability that such a question comes in lower case, as a telegram or with small talk
+    #[arg(long)]
+    noise: Option<f64>,
+    /// Probability of a slip of the finger in such a question, on top
+    #[arg(long)]
+    typos: Option<f64>,
     /// Made-up questions about unknown batches, per pair
     #[arg(long)]
     unknown_batch: Option<f64>,
@@ -116,6 +122,8 @@ impl Args {
         set(&mut recipe.warmup_ratio, self.warmup_ratio);
         set(&mut recipe.lr_scheduler_type, self.lr_scheduler_type);
         set(&mut recipe.augmentation.paraphrase, self.paraphrase);
+        set(&mut recipe.augmentation.noise, self.noise);
+        set(&mut recipe.augmentation.typos, self.typos);
         set(&mut recipe.augmentation.unknown_batch, self.unknown_batch);
         set(&mut recipe.augmentation.missing_field, self.missing_field);
         recipe.validate()?;

@@ -15,12 +15,13 @@ use crate::corpus::{
 };
 use crate::data::Pair;
 
-/// Share of questions with slips, small talk or lower case.
-const NOISE: Noise = Noise { rate: 0.55, typos: 0.25 };
 /// Share of the questions about unknown batches that are one character or one swap off.
 const NEAR_MISS: f64 = 0.6;
 /// Questions about unknown products among those about unknown batches.
 const UNKNOWN_PRODUCT: f64 = 0.15;
+
+/// Distortion of validation questions.
+const VALIDATION_NOISE: Noise = Noise { rate: 0.2, typos: 0.0 };
 
 /// Where an example comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -137,16 +138,18 @@ impl<'g> Dataset<'g> {
     /// The examples of one epoch, shuffled.
     pub fn epoch(&self, rates: Augmentation, seed: u64, epoch: usize) -> Vec<Example> {
         let mut rng = stream(seed, "epoch", epoch as u64);
+        let noise = noise_of(rates);
         let mut examples: Vec<Example> =
-            self.facts.iter().map(|fact| self.phrase(fact, rates.paraphrase, &mut rng)).collect();
+            self.facts.iter().map(|fact| self.phrase(fact, rates, &mut rng)).collect();
         let count = |rate: f64| (rate * self.facts.len() as f64).round() as usize;
         if !self.batches.is_empty() {
             examples.extend(
-                (0..count(rates.unknown_batch)).map(|_| self.unknown(Split::Train, &mut rng)),
+                (0..count(rates.unknown_batch))
+                    .map(|_| self.unknown(Split::Train, noise, &mut rng)),
             );
             examples.extend(
                 (0..count(rates.missing_field))
-                    .filter_map(|_| self.missing(Split::Train, &mut rng)),
+                    .filter_map(|_| self.missing(Split::Train, noise, &mut rng)),
             );
         }
         examples.shuffle(&mut rng);
@@ -158,8 +161,7 @@ impl<'g> Dataset<'g> {
         let mut rng = stream(seed, "validation", 0);
         let mut examples = Vec::new();
         for fact in &self.facts {
-            if let Some(question) =
-                self.question(fact, Split::Heldout, Noise { rate: 0.2, typos: 0.0 }, &mut rng)
+            if let Some(question) = self.question(fact, Split::Heldout, VALIDATION_NOISE, &mut rng)
             {
                 examples.push(Example {
                     question,
@@ -170,24 +172,30 @@ impl<'g> Dataset<'g> {
         }
         if !self.batches.is_empty() {
             let count = self.facts.len() / 2;
-            examples.extend((0..count).map(|_| self.unknown(Split::Heldout, &mut rng)));
-            examples.extend((0..count).filter_map(|_| self.missing(Split::Heldout, &mut rng)));
+            examples.extend(
+                (0..count).map(|_| self.unknown(Split::Heldout, VALIDATION_NOISE, &mut rng)),
+            );
+            examples.extend(
+                (0..count).filter_map(|_| self.missing(Split::Heldout, VALIDATION_NOISE, &mut rng)),
+            );
         }
         examples
     }
 
-    fn phrase(&self, fact: &Fact, paraphrase: f64, rng: &mut ChaCha8Rng) -> Example {
+    fn phrase(&self, fact: &Fact, rates: Augmentation, rng: &mut ChaCha8Rng) -> Example {
         let mut example = Example {
             question: fact.pair.question.clone(),
             answer: fact.answer.clone(),
             origin: Origin::Pair,
         };
-        if !rng.chance(paraphrase) {
+        if !rng.chance(rates.paraphrase) {
             return example;
         }
         let own = (!fact.pair.paraphrases.is_empty() && rng.chance(0.3))
             .then(|| rng.pick(&fact.pair.paraphrases).clone());
-        if let Some(question) = own.or_else(|| self.question(fact, Split::Train, NOISE, rng)) {
+        if let Some(question) =
+            own.or_else(|| self.question(fact, Split::Train, noise_of(rates), rng))
+        {
             example.question = question;
             example.origin = Origin::Paraphrase;
         }
@@ -212,11 +220,11 @@ impl<'g> Dataset<'g> {
     }
 
     /// A question about a batch or product that doesn't exist.
-    fn unknown(&self, split: Split, rng: &mut ChaCha8Rng) -> Example {
+    fn unknown(&self, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Example {
         let question = if !self.products.is_empty() && rng.chance(UNKNOWN_PRODUCT) {
             let name = self.unknown_product(rng);
             let field = self.any_field(false, rng);
-            self.grammar.question(&field, Subject::Product(&name), split, NOISE, rng)
+            self.grammar.question(&field, Subject::Product(&name), split, noise, rng)
         } else {
             let id = self.unknown_batch(rng);
             let fact = rng.pick(&self.facts);
@@ -227,7 +235,7 @@ impl<'g> Dataset<'g> {
                 }
                 _ => {
                     let field = self.any_field(true, rng);
-                    self.grammar.question(&field, Subject::Batch(&id), split, NOISE, rng)
+                    self.grammar.question(&field, Subject::Batch(&id), split, noise, rng)
                 }
             }
         };
@@ -289,7 +297,7 @@ impl<'g> Dataset<'g> {
     }
 
     /// A question about a field that a batch of the data doesn't have.
-    fn missing(&self, split: Split, rng: &mut ChaCha8Rng) -> Option<Example> {
+    fn missing(&self, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Option<Example> {
         let batch = rng.pick(&self.batches);
         let (keys, words) = self.known.get(batch)?;
         for _ in 0..30 {
@@ -304,7 +312,7 @@ impl<'g> Dataset<'g> {
             if keys.contains(&field.key) || says_known || identity {
                 continue;
             }
-            let question = self.grammar.question(&field, Subject::Batch(batch), split, NOISE, rng);
+            let question = self.grammar.question(&field, Subject::Batch(batch), split, noise, rng);
             let answer = shared::REFUSAL.to_owned();
             return Some(Example { question, answer, origin: Origin::MissingField });
         }
@@ -348,6 +356,10 @@ impl Fact {
     }
 }
 
+fn noise_of(rates: Augmentation) -> Noise {
+    Noise { rate: rates.noise, typos: rates.typos }
+}
+
 fn words_of(text: &str) -> Vec<String> {
     text.to_lowercase()
         .split(|c: char| !c.is_alphanumeric())
@@ -376,7 +388,7 @@ mod tests {
     }
 
     fn rates() -> Augmentation {
-        Augmentation { paraphrase: 0.65, unknown_batch: 1.0, missing_field: 1.0 }
+        Augmentation { unknown_batch: 1.0, missing_field: 1.0, ..Augmentation::DEFAULT }
     }
 
     fn pairs() -> Vec<Pair> {

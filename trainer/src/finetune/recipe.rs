@@ -45,10 +45,20 @@ pub enum SchedulerType {
 pub struct Augmentation {
     /// Probability that a question is replaced by another phrasing of the same.
     pub paraphrase: f64,
+    /// Probability that a made question comes with small talk, in lower case or as a telegram.
+    pub noise: f64,
+    /// Probability of a slip of the finger in a made question, on top.
+    pub typos: f64,
     /// Questions about batches (or products) that don't exist, per pair.
     pub unknown_batch: f64,
     /// Questions about fields that a batch doesn't have, per pair.
     pub missing_field: f64,
+}
+
+impl Augmentation {
+    /// Measured best for the embedded base on validation questions.
+    pub const DEFAULT: Self =
+        Self { paraphrase: 0.65, noise: 0.55, typos: 0.25, unknown_batch: 0.6, missing_field: 0.4 };
 }
 
 /// Named recipes.
@@ -76,11 +86,7 @@ impl Preset {
                 warmup_ratio: 0.05,
                 lr_scheduler_type: SchedulerType::Cosine,
                 max_grad_norm: 1.0,
-                augmentation: Augmentation {
-                    paraphrase: 0.65,
-                    unknown_batch: 0.6,
-                    missing_field: 0.4,
-                },
+                augmentation: Augmentation::DEFAULT,
             },
             Self::Production => Recipe {
                 lora_r: 32,
@@ -93,11 +99,7 @@ impl Preset {
                 warmup_ratio: 0.1,
                 lr_scheduler_type: SchedulerType::Linear,
                 max_grad_norm: 1.0,
-                augmentation: Augmentation {
-                    paraphrase: 0.65,
-                    unknown_batch: 0.6,
-                    missing_field: 0.4,
-                },
+                augmentation: Augmentation::DEFAULT,
             },
         }
     }
@@ -143,11 +145,11 @@ impl Recipe {
             "--max-grad-norm must be above 0, found {}",
             self.max_grad_norm
         );
-        let Augmentation { paraphrase, unknown_batch, missing_field } = self.augmentation;
-        ensure!(
-            (0.0..=1.0).contains(&paraphrase),
-            "--paraphrase must be 0 to 1, found {paraphrase}"
-        );
+        let Augmentation { paraphrase, noise, typos, unknown_batch, missing_field } =
+            self.augmentation;
+        for (name, p) in [("--paraphrase", paraphrase), ("--noise", noise), ("--typos", typos)] {
+            ensure!((0.0..=1.0).contains(&p), "{name} must be 0 to 1, found {p}");
+        }
         for (name, rate) in [("--unknown-batch", unknown_batch), ("--missing-field", missing_field)]
         {
             ensure!(
