@@ -236,7 +236,13 @@ fn the_grammar_cannot_say_a_heldout_question() {
             let mut rng = stream(1, "said", index);
             let field = rng.pick(&grammar.fields);
             let subject = Subject::Batch("VOY756");
-            grammar.question(field, subject, Split::Train, Noise { rate: 0.0 }, &mut rng)
+            grammar.question(
+                field,
+                subject,
+                Split::Train,
+                Noise { rate: 0.0, typos: 0.0 },
+                &mut rng,
+            )
         })
         .collect();
     questions.extend(said.iter().map(|question| (question.clone(), names("VOY756"))));

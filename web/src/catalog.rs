@@ -9,7 +9,7 @@ use shared::{FileEntry, Index};
 use crate::{
     error::SiteError,
     format,
-    protocol::{Catalog, VersionInfo},
+    protocol::{Catalog, MetricGroup, VersionInfo},
 };
 
 /// Path of the list that names the base.
@@ -19,8 +19,10 @@ pub const ADAPTERS_INDEX: &str = "adapters/index.json";
 /// Longest list that is read, in bytes.
 pub const MAX_LIST_BYTES: u64 = 4 << 20;
 
-/// Name of the digest among the metrics: it is compared, not shown.
+/// Name of the digest among the metrics.
 const LOGITS_DIGEST: &str = "logits_digest";
+/// Name of the number of questions among the metrics of a group.
+const QUESTIONS: &str = "questions";
 const FORMAT_VERSION: u32 = 1;
 
 /// `models/index.json`: which file is the base, so that the page can verify it and show true
@@ -83,7 +85,7 @@ pub fn summarize(index: &Index, offline: bool) -> Catalog {
         .map(|(name, version)| VersionInfo {
             version: name.clone(),
             created: version.created.clone(),
-            metrics: metric_rows(&version.metrics),
+            metrics: metric_groups(&version.metrics),
             logits_digest: version
                 .metrics
                 .get(LOGITS_DIGEST)
@@ -95,29 +97,30 @@ pub fn summarize(index: &Index, offline: bool) -> Catalog {
     Catalog { versions, current: index.current.clone(), previous: index.previous.clone(), offline }
 }
 
-/// Metrics as rows of words. Numbers between 0 and 1 with a fraction are shares and become
-/// percentages; groups become a prefix.
-fn metric_rows(metrics: &Map<String, Value>) -> Vec<(String, String)> {
-    let mut rows = Vec::new();
-    for (name, value) in metrics.iter().filter(|(name, _)| *name != LOGITS_DIGEST) {
-        match value {
-            Value::Object(group) => {
-                rows.extend(metric_rows(group).into_iter().map(|(inner, value)| {
-                    (format!("{}: {}", words(name), inner.to_lowercase()), value)
-                }))
-            }
-            Value::Number(number) => {
-                let share = number.as_f64().filter(|n| number.is_f64() && (0.0..=1.0).contains(n));
-                let text = share.map_or(number.to_string(), format::measured_share);
-                rows.push((words(name), text));
-            }
-            Value::String(text) => rows.push((words(name), text.clone())),
-            Value::Bool(yes) => rows.push((words(name), if *yes { "yes" } else { "no" }.into())),
-            // Lists are curves and per-question results: they belong to the report.
-            Value::Array(_) | Value::Null => {}
-        }
-    }
-    rows
+/// Metrics as groups of words, in the order of their names. Only numbers are taken: whatever else
+/// is recorded (hashes, curves, settings) belongs to the report.
+fn metric_groups(metrics: &Map<String, Value>) -> Vec<MetricGroup> {
+    let mut groups = vec![metric_group(String::new(), metrics)];
+    groups.extend(
+        metrics
+            .iter()
+            .filter_map(|(name, value)| Some(metric_group(words(name), value.as_object()?))),
+    );
+    groups.retain(|group| !group.values.is_empty());
+    groups
+}
+
+fn metric_group(name: String, metrics: &Map<String, Value>) -> MetricGroup {
+    let numbers = metrics.iter().filter(|(name, _)| *name != QUESTIONS);
+    let values = numbers.filter_map(|(name, value)| Some((words(name), number(value)?))).collect();
+    MetricGroup { name, questions: metrics.get(QUESTIONS).and_then(Value::as_u64), values }
+}
+
+/// A number in words; one with a fraction between 0 and 1 is a share.
+fn number(value: &Value) -> Option<String> {
+    let Value::Number(number) = value else { return None };
+    let share = number.as_f64().filter(|n| number.is_f64() && (0.0..=1.0).contains(n));
+    Some(share.map_or(number.to_string(), format::measured_share))
 }
 
 fn words(name: &str) -> String {
@@ -171,7 +174,7 @@ mod tests {
                 "a": version("2025-03-01T00:00:00Z", json!({})),
                 "b": version("2025-02-01T00:00:00Z", json!({
                     "exact_match": 0.9867,
-                    "held_out": { "hallucination": 0.004, "questions": 150 },
+                    "held_out": { "hallucination": 0.004, "questions": 150, "tokens": 12, "sampler": "exact" },
                     "loss_curve": [1.0, 0.5],
                     "logits_digest": "abc",
                 })),
@@ -229,16 +232,16 @@ mod tests {
     fn metrics_become_words() {
         let catalog = summarize(&index(), true);
         let b = catalog.versions.iter().find(|v| v.version == "b").unwrap();
-        let mut rows: Vec<_> = b.metrics.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        rows.sort_unstable();
-        assert_eq!(
-            rows,
-            [
-                ("Exact match", "98.7 %"),
-                ("Held out: hallucination", "0.4 %"),
-                ("Held out: questions", "150"),
-            ]
-        );
+        let values = |group: &MetricGroup| -> Vec<String> {
+            group.values.iter().map(|(what, value)| format!("{what} {value}")).collect()
+        };
+        assert_eq!(b.metrics.len(), 2);
+        assert_eq!((b.metrics[0].name.as_str(), b.metrics[0].questions), ("", None));
+        assert_eq!(values(&b.metrics[0]), ["Exact match 98.7 %"]);
+        assert_eq!((b.metrics[1].name.as_str(), b.metrics[1].questions), ("Held out", Some(150)));
+        assert_eq!(values(&b.metrics[1]), ["Hallucination 0.4 %", "Tokens 12"]);
+        let c = catalog.versions.iter().find(|v| v.version == "c").unwrap();
+        assert!(c.metrics.is_empty());
         assert_eq!(b.logits_digest.as_deref(), Some("abc"));
         assert!(catalog.offline);
     }

@@ -60,12 +60,6 @@ pub fn time(recorded: &str) -> String {
     }
 }
 
-/// The first 12 digits of a hash: enough to compare by eye, the whole stands in the tooltip.
-#[must_use]
-pub fn short_hash(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,11 +106,5 @@ mod tests {
         assert_eq!(time("2025-04-14T08:30:00Z"), "2025-04-14 08:30 UTC");
         assert_eq!(time("April"), "April");
         assert_eq!(time("2025-04-14T8Z"), "2025-04-14 8 UTC");
-    }
-
-    #[test]
-    fn short_hash_takes_short_text_as_it_is() {
-        assert_eq!(short_hash("0123456789abcdef"), "0123456789ab");
-        assert_eq!(short_hash("abc"), "abc");
     }
 }

@@ -16,6 +16,7 @@ pub mod format;
 pub mod progress;
 pub mod protocol;
 pub mod state;
+#[cfg(any(test, target_arch = "wasm32"))]
 mod tensor_stream;
 
 #[cfg(target_arch = "wasm32")]

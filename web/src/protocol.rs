@@ -129,10 +129,21 @@ pub struct VersionInfo {
     pub version: String,
     /// When it was trained, as recorded.
     pub created: String,
-    /// Results of its evaluation, as (what, value).
-    pub metrics: Vec<(String, String)>,
+    /// Results of its evaluation.
+    pub metrics: Vec<MetricGroup>,
     /// Digest of the merged model's logits when it was evaluated, if it was recorded.
     pub logits_digest: Option<String>,
+}
+
+/// Results of one evaluation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MetricGroup {
+    /// What was asked, such as `Held out`; empty for results without a group.
+    pub name: String,
+    /// Number of questions, where it is recorded.
+    pub questions: Option<u64>,
+    /// What was measured, and the result.
+    pub values: Vec<(String, String)>,
 }
 
 /// Base and adapter that answers come from.

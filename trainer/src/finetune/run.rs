@@ -130,7 +130,7 @@ impl Run<'_> {
             bar.set_position(at.step as u64);
             bar.set_message(format!("loss {mean:.4}, {rate:.0} tokens/s"));
             let finished = at.step == batches.len();
-            if at.step % report == 0 || finished {
+            if at.step.is_multiple_of(report) || finished {
                 at.curve.push(CurvePoint { step: at.step, loss: mean });
                 at.window = (0.0, 0);
                 if at.curve.len().is_multiple_of(5) || finished {

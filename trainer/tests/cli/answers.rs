@@ -118,7 +118,7 @@ fn inspect_shows_base_and_adapter() {
         "name: tiny",
         "runs: true",
         "hidden_size: 64",
-        "rms_norm_eps: 1e-5",
+        "rms_norm_eps: 0.00001",
         "Q8_0",
         "tokenizer.chat_template",
     ] {

@@ -95,7 +95,7 @@ fn identity(loaded: &Loaded) -> Html {
 
 fn hash(name: &str, value: &str) -> Html {
     html! {
-        <code title={value.to_owned()}>{ format!("{name} {}", format::short_hash(value)) }</code>
+        <code>{ format!("{name} {value}") }</code>
     }
 }
 

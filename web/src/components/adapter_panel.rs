@@ -86,6 +86,9 @@ pub fn AdapterPanel(props: &AdapterPanelProps) -> Html {
             }
             if let Some(version) = shown {
                 { facts(version) }
+                if !version.metrics.is_empty() {
+                    { evaluation(version) }
+                }
             }
             <label class={classes!("file-button", (!props.enabled).then_some("disabled"))}
                 for="adapter-files">
@@ -108,9 +111,31 @@ fn facts(version: &VersionInfo) -> Html {
             if !version.created.is_empty() {
                 <div><dt>{ "Trained" }</dt><dd>{ format::time(&version.created) }</dd></div>
             }
-            { for version.metrics.iter().map(|(what, value)| html! {
-                <div><dt>{ what }</dt><dd>{ value }</dd></div>
-            }) }
         </dl>
+    }
+}
+
+fn evaluation(version: &VersionInfo) -> Html {
+    html! {
+        <details class="evaluation" data-testid="evaluation">
+            <summary>{ "Evaluation" }</summary>
+            { for version.metrics.iter().map(|group| html! {
+                <>
+                    if !group.name.is_empty() {
+                        <h3>
+                            { &group.name }
+                            if let Some(questions) = group.questions {
+                                <span>{ format!(" ({questions} questions)") }</span>
+                            }
+                        </h3>
+                    }
+                    <dl class="facts-list">
+                        { for group.values.iter().map(|(what, value)| html! {
+                            <div><dt>{ what }</dt><dd>{ value }</dd></div>
+                        }) }
+                    </dl>
+                </>
+            }) }
+        </details>
     }
 }
