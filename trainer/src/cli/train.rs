@@ -16,8 +16,9 @@ use shared::{
 use super::INTERRUPTED;
 use crate::corpus::{Grammar, stream};
 use crate::data::read_pairs;
-use crate::files::{read_file, replace_file, write_file};
+use crate::files::write_file;
 use crate::finetune::{Dataset, Example, Outcome, Preset, Recipe, Run, SchedulerType};
+use crate::input::load_base;
 
 /// What the run trains on, listed before it starts.
 const EXAMPLES_FILE: &str = "examples.jsonl";
@@ -138,9 +139,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for note in &data.notes {
         eprintln!("note: {note}");
     }
-    let base = Base::from_bytes(read_file(&args.base)?).with_context(|| {
-        format!("{} is not a base model this trainer can use", args.base.display())
-    })?;
+    let base = load_base(&args.base)?;
+    data.check(&base.prompt, base.config.context_length)?;
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
@@ -271,7 +271,7 @@ fn write_adapter(
         intended_use: INTENDED_USE.to_owned(),
     };
     let bytes = record.to_json()?;
-    replace_file(&args.out.join(RECORD_FILE), |temporary| Ok(std::fs::write(temporary, &bytes)?))
+    write_file(&args.out.join(RECORD_FILE), &bytes)
 }
 
 /// Salt of the identifier hashes: from the seed, so that a run can be repeated to the last byte.
