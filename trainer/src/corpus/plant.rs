@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::grammar::{Field, Grammar, Kind};
 use super::rng::{Choose as _, stream};
-use super::values::{Notation, near_miss, product, value};
+use super::values::{Notation, capitalised, near_miss, product, value};
 
 /// The field whose question names the product and whose answer is the batch.
 pub const BATCH_NUMBER: &str = "batch_number";
@@ -209,9 +209,4 @@ fn compound_field(grammar: &Grammar, rng: &mut ChaCha8Rng) -> Field {
         answers: Vec::new(),
         values: Vec::new(),
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -151,7 +151,8 @@ pub fn near_miss(id: &str, rng: &mut ChaCha8Rng) -> String {
     chars.into_iter().collect()
 }
 
-fn capitalised(text: &str) -> String {
+/// `text` with its first letter in upper case.
+pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
