@@ -127,17 +127,19 @@ impl Guard {
 
     /// The values of an answer, in upper case, that neither stand in the question nor are stated
     /// by a record of a batch that the question names. If there is one, the answer is unverified.
+    ///
+    /// A question that names no batch means one by its product. Then it is the answer's batch
+    /// whose records count, and they have to state the product too: that the question says it
+    /// doesn't make it that batch's.
     pub fn unverified(&self, question: &str, answer: &str) -> Vec<String> {
         let asked = words(question);
-        let whole: Vec<&str> = asked.iter().map(|word| word.text.as_str()).collect();
-        let mut said: BTreeSet<&str> = BTreeSet::new();
-        let mut batches: BTreeSet<String> = BTreeSet::new();
-        for (index, word) in asked.iter().enumerate() {
-            said.extend(word.parts());
-            let joined = (2..=MAX_WORDS.min(whole.len() - index))
-                .map(|width| whole[index..index + width].concat());
-            let parts = word.parts().into_iter().map(str::to_owned);
-            batches.extend(parts.chain(joined).filter(|part| self.is_batch(part)).map(|b| key(&b)));
+        let mut said: BTreeSet<&str> = asked.iter().flat_map(Word::parts).collect();
+        let mut batches = self.batches_in(&asked);
+        if batches.is_empty() {
+            batches = self.batches_in(&words(answer));
+            if !batches.is_empty() {
+                said.clear();
+            }
         }
         let mut unverified = Vec::new();
         for word in words(answer).into_iter().filter(Word::is_value) {
@@ -151,6 +153,19 @@ impl Guard {
             }
         }
         unverified
+    }
+
+    /// Keys of the known batches that a text names.
+    fn batches_in(&self, words: &[Word]) -> BTreeSet<String> {
+        let whole: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let mut batches = BTreeSet::new();
+        for (index, word) in words.iter().enumerate() {
+            let joined = (2..=MAX_WORDS.min(whole.len() - index))
+                .map(|width| whole[index..index + width].concat());
+            let parts = word.parts().into_iter().map(str::to_owned);
+            batches.extend(parts.chain(joined).filter(|part| self.is_batch(part)).map(|b| key(&b)));
+        }
+        batches
     }
 
     fn looks_like_batch(&self, word: &str, cue: bool) -> bool {

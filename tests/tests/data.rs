@@ -163,20 +163,23 @@ fn skeletons(question: &str, subjects: &[String], grammar: &Grammar) -> BTreeSet
         .map(|subject| question.replacen(&subject, &format!(" {SUBJECT} "), 1).trim().to_owned())
         .collect();
     let chatter = &grammar.chatter;
-    let before = [&chatter.greetings, &chatter.politeness_prefix, &chatter.fillers];
-    let after = [&chatter.politeness_suffix, &chatter.thanks];
+    let all = |lists: &[&Vec<String>]| -> Vec<String> {
+        lists.iter().flat_map(|list| list.iter()).map(|text| words(text)).collect()
+    };
+    let before = all(&[&chatter.greetings, &chatter.politeness_prefix, &chatter.fillers]);
+    let after = all(&[&chatter.politeness_suffix, &chatter.thanks]);
+    let without = |skeleton: &str| -> Vec<String> {
+        let prefixes = before
+            .iter()
+            .filter_map(|text| skeleton.strip_prefix(text.as_str())?.strip_prefix(' '));
+        let suffixes =
+            after.iter().filter_map(|text| skeleton.strip_suffix(text.as_str())?.strip_suffix(' '));
+        prefixes.chain(suffixes).map(str::to_owned).collect()
+    };
     // The grammar distorts a question at most twice.
     for _ in 0..2 {
-        for skeleton in found.clone() {
-            for prefix in before.into_iter().flatten() {
-                let rest = skeleton.strip_prefix(&format!("{} ", words(prefix)));
-                found.extend(rest.map(str::to_owned));
-            }
-            for suffix in after.into_iter().flatten() {
-                let rest = skeleton.strip_suffix(&format!(" {}", words(suffix)));
-                found.extend(rest.map(str::to_owned));
-            }
-        }
+        let shorter: Vec<String> = found.iter().flat_map(|skeleton| without(skeleton)).collect();
+        found.extend(shorter);
     }
     found
 }

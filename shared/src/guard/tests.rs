@@ -151,3 +151,17 @@ fn values_that_no_record_states_for_the_batch_are_named() {
     assert_eq!(unverified("yield?", "It yielded 98.5 %."), ["98.5"]);
     assert_eq!(unverified(asked, crate::REFUSAL), [""; 0]);
 }
+
+#[test]
+fn a_product_stands_for_its_batch_only_if_that_batchs_record_states_it() {
+    let mut list = GuardList::build(["VOY756", "KTR218"], [], SALT).unwrap();
+    list.add_facts("VOY756", "The batch number for Nitroso Quetiapine is VOY756.").unwrap();
+    list.add_facts("KTR218", "The batch number for Metoprolol is KTR218.").unwrap();
+    let guard = Guard::new(&list).unwrap();
+    let asked = "What is the batch number for Nitroso Quetiapine?";
+    let right = "The batch number for Nitroso Quetiapine is VOY756.";
+    assert_eq!(guard.unverified(asked, right), [""; 0]);
+    assert_eq!(guard.unverified("which batch is nitroso quetiapine", right), [""; 0]);
+    let wrong = "The batch number for Nitroso Quetiapine is KTR218.";
+    assert_eq!(guard.unverified(asked, wrong), ["NITROSO", "QUETIAPINE"]);
+}
