@@ -127,7 +127,7 @@ pub struct Catalog {
 pub struct VersionInfo {
     /// Version.
     pub version: String,
-    /// When it was trained, as recorded.
+    /// When it was published, as recorded.
     pub created: String,
     /// Results of its evaluation.
     pub metrics: Vec<MetricGroup>,

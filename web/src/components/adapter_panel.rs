@@ -109,7 +109,7 @@ fn facts(version: &VersionInfo) -> Html {
     html! {
         <dl class="facts-list">
             if !version.created.is_empty() {
-                <div><dt>{ "Trained" }</dt><dd>{ format::time(&version.created) }</dd></div>
+                <div><dt>{ "Published" }</dt><dd>{ format::time(&version.created) }</dd></div>
             }
         </dl>
     }
