@@ -13,8 +13,10 @@ use crate::nn::{Batch, Segment};
 const QUESTION_WEIGHT: f32 = 0.1;
 /// Loss weight of a record's tokens.
 const DOCUMENT_WEIGHT: f32 = 0.25;
-/// Share of questions with slips, small talk or lower case.
-const NOISE: Noise = Noise { rate: 0.35, typos: 0.0 };
+/// Share of questions with slips, small talk or lower case, and of slips of the finger on top.
+const NOISE: Noise = Noise { rate: 0.35, typos: 0.12 };
+/// The same for the text from which the tokenizer is made: a slip is no word worth an entry.
+const VOCABULARY_NOISE: Noise = Noise { rate: 0.35, typos: 0.0 };
 /// Share of drills among the tokens at the start, and from [`DRILL_STEPS`] on.
 const DRILL_SHARE: (f64, f64) = (0.6, 0.05);
 const DRILL_STEPS: f64 = 700.0;
@@ -22,7 +24,7 @@ const DRILL_STEPS: f64 = 700.0;
 const CLOSED_BOOK_SHARE: f64 = 0.85;
 /// Closed book: known fact, field missing, unknown batch.
 const CLOSED_BOOK_MIX: [(Category, f64); 3] =
-    [(Category::Known, 0.74), (Category::MissingField, 0.13), (Category::UnknownBatch, 0.13)];
+    [(Category::Known, 0.73), (Category::MissingField, 0.17), (Category::UnknownBatch, 0.10)];
 
 /// Turns conversations into token ids in the chat format.
 pub struct Encoder {
@@ -195,7 +197,7 @@ pub fn vocabulary_text(grammar: &Grammar, seed: u64) -> Vec<String> {
             texts.extend([turn.question, turn.answer]);
         }
         for _ in 0..40 {
-            for (_, turn) in in_context(grammar, Split::Train, NOISE, &mut rng) {
+            for (_, turn) in in_context(grammar, Split::Train, VOCABULARY_NOISE, &mut rng) {
                 texts.extend(turn.document);
                 texts.extend([turn.question, turn.answer]);
             }
