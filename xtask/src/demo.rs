@@ -3,6 +3,7 @@
 //! Two things run side by side: the tools and then the site are built, while the trainer is built,
 //! trains, proves and publishes. Both keep every core busy most of the time; together they fill the
 //! moments in which the other runs on one core (linking, the two optimised WebAssembly files).
+//! Neither gives way to the other: tools that do leave the site to be built alone at the end.
 //! They meet where the published adapter is copied into the built site, which is all that a
 //! retrain in production does too.
 

@@ -34,15 +34,17 @@ use workspace::Workspace;
 
 /// Runs the command that `arguments` (without the program's name) describe.
 ///
+/// Returns whether it succeeded: a check that failed has said so already.
+///
 /// # Errors
 /// Whatever the command failed at, with the command line of the program that failed.
-pub fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
+pub fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
     let command = args::parse(arguments)?;
     let workspace = Workspace::find()?;
     match command {
         Command::Help => print!("{}", args::USAGE),
         Command::Demo { serve, port } => demo::run(&workspace, serve.then_some(port))?,
-        Command::Verify => verify::run(&workspace)?,
+        Command::Verify => return Ok(verify::run(&workspace)),
         Command::Setup => {
             programs::ensure(&workspace, &Cancel::default())?;
             Tools::ensure(&workspace, &Cancel::default())?;
@@ -50,5 +52,5 @@ pub fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
         Command::Dist => site::dist(&workspace, &Cancel::default())?,
         Command::Serve { port } => site::serve(&workspace, port)?,
     }
-    Ok(())
+    Ok(true)
 }

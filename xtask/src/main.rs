@@ -1,5 +1,14 @@
 //! Developer commands: `cargo xtask --help`.
 
-fn main() -> anyhow::Result<()> {
-    xtask::run(std::env::args().skip(1))
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match xtask::run(std::env::args().skip(1)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

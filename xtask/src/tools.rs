@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -118,7 +118,7 @@ impl Tools {
         }
         let log = self.log.display();
         println!("       installing {} {} (log: {log})", tool.package, tool.version);
-        let mut cargo = polite(&self.path);
+        let mut cargo = self.command("cargo");
         cargo
             .args(["install", tool.package, "--version", tool.version, "--no-default-features"])
             .args(tool.options)
@@ -143,17 +143,4 @@ impl Tools {
                 .is_some_and(|said| said.split_whitespace().nth(1) == Some(tool.version))
         })
     }
-}
-
-/// Cargo, giving way to the training that runs beside it where the system can do that.
-fn polite(path: &OsStr) -> Command {
-    let mut command = if cfg!(unix) {
-        let mut nice = Command::new("nice");
-        nice.args(["-n", "5", "cargo"]);
-        nice
-    } else {
-        Command::new("cargo")
-    };
-    command.env("PATH", path);
-    command
 }
