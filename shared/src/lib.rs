@@ -41,7 +41,9 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, and marks answers with values that
 //! no record states. The [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
-//! and [`AdapterRecord::check`] whether it fits the base at hand.
+//! and [`AdapterRecord::check`] whether it fits the base at hand; its [`UndecidedRule`] says how
+//! unsure is too unsure. An [`Assessment`] puts all that into one mark under the answer, an
+//! [`AuditRecord`] keeps question and answer, and a [`FeedbackRecord`] what a reader says to it.
 //!
 //! # Trust in bytes
 //!
@@ -49,10 +51,12 @@
 //! that could carry them before anything is allocated, arithmetic is checked, and whatever could
 //! not be honoured in full is an [`Error`] that names tensor, key or field, never a silent default.
 
+mod audit;
 mod base;
 mod config;
 mod error;
 mod exchange;
+mod feedback;
 mod gguf;
 mod guard;
 mod hash;
@@ -71,22 +75,34 @@ mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tokenizer;
+mod verdict;
 
+pub use audit::{
+    AuditAdapter, AuditBreak, AuditChain, AuditEngine, AuditEvent, AuditHead, AuditRecord,
+    Decoding, MAX_AUDIT_LINE, verify_audit,
+};
 pub use base::{Base, BaseHeader, BaseIdentity, gguf_row, permute, unpermute};
 pub use config::ModelConfig;
 pub use error::{Error, Result};
 pub use exchange::{Exchange, Pass, SoloExchange, ThreadExchange, follow};
+pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{GUARD_FILE, Guard, GuardList, GuardVerdict, identifier_words};
 pub use hash::sha256_hex;
 pub use kernels::kernel_names;
 pub use linear::Linear;
 pub use lora::{ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, LoraConfig, LoraPair};
-pub use manifest::{FileEntry, INDEX_FILE, Index, Version, check_version_name};
+pub use manifest::{
+    FileEntry, INDEX_FILE, Index, REPORT_FILE, REPORT_JSON_FILE, Version, check_version_name,
+};
 pub use model::{KvCache, Model, ModelBuilder, RankSlice, logits_digest, self_test_tokens};
 pub use prompt::{CHAT_TEMPLATE, PromptFormat, PromptPair, REFUSAL, SYSTEM_PROMPT};
-pub use record::{AdapterRecord, INTENDED_USE, LossPoint, RECORD_FILE, RecordBase, TrainStats};
+pub use record::{
+    AdapterRecord, GoldenQuestion, INTENDED_USE, LossPoint, RECORD_FILE, RecordBase, SelfTest,
+    TrainStats,
+};
 pub use rng::Rng;
 pub use sampler::{Choice, Sampler, SamplerConfig};
-pub use session::{Answer, Session, Step, StopReason};
+pub use session::{Answer, Scores, Session, Step, StopReason};
 pub use tokenizer::{TokenStream, Tokenizer};
+pub use verdict::{AnswerVerdict, Assessment, ConfidenceScore, UndecidedRule};

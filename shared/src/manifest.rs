@@ -16,6 +16,10 @@ use crate::{Error, Result};
 
 /// File name of the index in the directory of adapters.
 pub const INDEX_FILE: &str = "index.json";
+/// File name of the validation report in an adapter's directory, where there is one.
+pub const REPORT_FILE: &str = "report.html";
+/// File name of the report's figures, where there is one.
+pub const REPORT_JSON_FILE: &str = "report.json";
 
 const FORMAT_VERSION: u32 = 1;
 const MAX_NAME: usize = 64;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::hash::check_sha256;
 use crate::manifest::is_utc_time;
-use crate::{BaseIdentity, Error, PromptFormat, Result};
+use crate::{BaseIdentity, Error, PromptFormat, Result, UndecidedRule};
 
 /// File name of the record in an adapter's directory.
 pub const RECORD_FILE: &str = "lotwise.json";
@@ -16,6 +16,8 @@ pub const INTENDED_USE: &str = "Decision support: verify every answer against th
      Not for critical GMP decisions.";
 
 const FORMAT_VERSION: u32 = 1;
+/// The most golden questions: an installation answers them all.
+const MAX_GOLDEN: usize = 100;
 
 /// The record of one adapter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,12 @@ pub struct AdapterRecord {
     /// Results of the evaluation, once there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Map<String, Value>>,
+    /// When an answer counts as undecided, once a threshold was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<UndecidedRule>,
+    /// What an installation has to reproduce, once it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<SelfTest>,
     /// [`INTENDED_USE`].
     pub intended_use: String,
 }
@@ -84,6 +92,29 @@ pub struct LossPoint {
     pub step: u64,
     /// Mean loss per answer token, nats.
     pub loss: f64,
+}
+
+/// What the trainer's engine computed with this adapter: proof, where it is repeated, that an
+/// installation computes the same. Its questions and answers are in clear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfTest {
+    /// [`logits_digest`](crate::logits_digest) of the merged model over
+    /// [`self_test_tokens`](crate::self_test_tokens).
+    pub logits_digest: String,
+    /// Questions and what [`SamplerConfig::exact`](crate::SamplerConfig::exact) answered, without
+    /// the guard.
+    pub questions: Vec<GoldenQuestion>,
+}
+
+/// A question whose answer is fixed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenQuestion {
+    /// The question.
+    pub question: String,
+    /// The answer that must come, to the letter.
+    pub answer: String,
 }
 
 impl AdapterRecord {
@@ -137,6 +168,17 @@ impl AdapterRecord {
                 return refuse("train", "finite numbers", value.to_string());
             }
         }
+        if let Some(rule) = &self.undecided {
+            rule.validate()?;
+        }
+        if let Some(test) = &self.self_test {
+            check_sha256("lotwise.json: self_test.logits_digest", &test.logits_digest)?;
+            let found = test.questions.len();
+            if !(1..=MAX_GOLDEN).contains(&found) {
+                let expected = format!("1 to {MAX_GOLDEN}");
+                return refuse("self_test.questions", &expected, found.to_string());
+            }
+        }
         Ok(())
     }
 
@@ -185,6 +227,8 @@ mod tests {
                 loss_curve: vec![LossPoint { step: 1, loss: 3.5 }],
             },
             metrics: None,
+            undecided: None,
+            self_test: None,
             intended_use: INTENDED_USE.into(),
         }
     }
@@ -197,7 +241,27 @@ mod tests {
         assert_eq!(back.to_json().unwrap(), json);
         let mut measured = record();
         measured.metrics = Some(Map::from_iter([("exact_match".to_owned(), json!(0.95))]));
+        measured.undecided = Some(UndecidedRule {
+            score: crate::ConfidenceScore::MinProbability,
+            below: 0.8,
+            questions: 200,
+            questions_sha256: "f".repeat(64),
+            coverage: 0.96,
+            wrong: 0.002,
+            wrong_at_most: 0.003,
+        });
+        measured.self_test = Some(SelfTest {
+            logits_digest: "1".repeat(64),
+            questions: vec![GoldenQuestion { question: "Q?".into(), answer: "A.".into() }],
+        });
         assert_eq!(AdapterRecord::parse(&measured.to_json().unwrap()).unwrap(), measured);
+    }
+
+    #[test]
+    fn a_record_from_before_thresholds_and_self_tests_still_reads() {
+        let json = String::from_utf8(record().to_json().unwrap()).unwrap();
+        assert!(!json.contains("undecided") && !json.contains("self_test"), "{json}");
+        assert_eq!(AdapterRecord::parse(json.as_bytes()).unwrap(), record());
     }
 
     #[test]
@@ -241,6 +305,13 @@ mod tests {
         spoil(|record| record.base.sha256 = "x".repeat(64), "base.sha256");
         spoil(|record| record.template_sha256.push('0'), "template_sha256");
         spoil(|record| record.train.final_loss = f64::NAN, "train");
+        spoil(
+            |record| {
+                let questions = Vec::new();
+                record.self_test = Some(SelfTest { logits_digest: "1".repeat(64), questions });
+            },
+            "self_test.questions",
+        );
         spoil(|record| record.train.loss_curve[0].loss = f64::INFINITY, "train");
         assert!(AdapterRecord::parse(b"{}").is_err());
     }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::exchange::{Exchange, Pass, SoloExchange};
 use crate::model::{KvCache, Model};
 use crate::sampler::{Sampler, SamplerConfig};
-use crate::{Error, PromptFormat, Result, TokenStream};
+use crate::{ConfidenceScore, Error, PromptFormat, Result, TokenStream};
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The model ended it.
     EndToken,
@@ -34,6 +37,33 @@ pub enum Step {
     End(StopReason),
 }
 
+/// How sure the model was of the tokens of an answer, the end token included; all 1 before the
+/// first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// See [`ConfidenceScore::MinProbability`].
+    pub min_probability: f32,
+    /// See [`ConfidenceScore::Product`].
+    pub product: f32,
+}
+
+impl Scores {
+    const NOTHING_SAID: Self = Self { min_probability: 1.0, product: 1.0 };
+
+    /// One of them.
+    pub fn get(self, score: ConfidenceScore) -> f32 {
+        match score {
+            ConfidenceScore::MinProbability => self.min_probability,
+            ConfidenceScore::Product => self.product,
+        }
+    }
+
+    fn add(&mut self, probability: f32) {
+        self.min_probability = self.min_probability.min(probability);
+        self.product *= probability;
+    }
+}
+
 /// A finished answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -41,8 +71,8 @@ pub struct Answer {
     pub text: String,
     /// The tokens, without the end token.
     pub tokens: Vec<u32>,
-    /// The smallest probability that the model gave one of the tokens, the end token included.
-    pub min_probability: f32,
+    /// How sure the model was.
+    pub scores: Scores,
     /// Why it ended.
     pub stop: StopReason,
 }
@@ -70,7 +100,7 @@ struct Answering {
     /// What the model expects next; `None` once used, until the token it led to has been fed back.
     logits: Option<Vec<f32>>,
     tokens: Vec<u32>,
-    min_probability: f32,
+    scores: Scores,
     stop: Option<StopReason>,
 }
 
@@ -135,7 +165,7 @@ impl<E: Exchange> Session<E> {
             stream: self.prompt.tokenizer().token_stream(),
             logits: Some(logits),
             tokens: Vec::new(),
-            min_probability: 1.0,
+            scores: Scores::NOTHING_SAID,
             stop: None,
         });
         Ok(())
@@ -168,7 +198,7 @@ impl<E: Exchange> Session<E> {
         };
         let choice = answering.sampler.next(&logits)?;
         let probability = choice.probability;
-        answering.min_probability = answering.min_probability.min(probability);
+        answering.scores.add(probability);
         if choice.token == self.prompt.tokenizer().eos_id() {
             answering.stop = Some(StopReason::EndToken);
             let text = answering.stream.finish()?;
@@ -212,7 +242,7 @@ impl<E: Exchange> Session<E> {
                     return Ok(Answer {
                         text: answer,
                         tokens: self.tokens().to_vec(),
-                        min_probability: self.min_probability(),
+                        scores: self.scores(),
                         stop,
                     });
                 }
@@ -225,10 +255,9 @@ impl<E: Exchange> Session<E> {
         self.answering.as_ref().map_or(&[], |answering| &answering.tokens)
     }
 
-    /// The smallest probability that the model gave a token of the answer so far, the end token
-    /// included; 1 before the first.
-    pub fn min_probability(&self) -> f32 {
-        self.answering.as_ref().map_or(1.0, |answering| answering.min_probability)
+    /// How sure the model was of the answer so far.
+    pub fn scores(&self) -> Scores {
+        self.answering.as_ref().map_or(Scores::NOTHING_SAID, |answering| answering.scores)
     }
 
     /// The model.
@@ -297,17 +326,18 @@ mod tests {
         let config = SamplerConfig { max_new_tokens: 12, ..SamplerConfig::exact() };
         let answer = session(&base).answer("Who?", config).unwrap();
         let mut ids = base.prompt.encode("Who?").unwrap();
-        let mut least = 1.0_f32;
+        let (mut least, mut product) = (1.0_f32, 1.0_f32);
         for token in &answer.tokens {
             let logits = model.forward(&mut model.new_cache(), &ids, &mut SoloExchange).unwrap();
             let mut sampler = Sampler::new(SamplerConfig::exact()).unwrap();
             let choice = sampler.next(&logits).unwrap();
             assert_eq!(choice.token, *token);
             least = least.min(choice.probability);
+            product *= choice.probability;
             ids.push(*token);
         }
         assert_eq!(answer.stop, StopReason::MaxTokens);
-        assert_eq!(answer.min_probability, least);
+        assert_eq!(answer.scores, Scores { min_probability: least, product });
         assert_eq!(answer.text, base.tokenizer.decode(&answer.tokens).unwrap());
     }
 
@@ -335,7 +365,7 @@ mod tests {
         let mut session = session(&base);
         let answer = session.answer("?", SamplerConfig::exact()).unwrap();
         assert_eq!((answer.text.as_str(), answer.stop), ("", StopReason::EndToken));
-        assert!(answer.tokens.is_empty() && answer.min_probability > 0.9);
+        assert!(answer.tokens.is_empty() && answer.scores.min_probability > 0.9);
         assert_eq!(session.step().unwrap(), Step::End(StopReason::EndToken));
     }
 

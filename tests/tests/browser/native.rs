@@ -55,7 +55,7 @@ impl Native {
             outcome: "answered".into(),
             text: answer.text.trim_start().to_owned(),
             adapter,
-            min_probability: Some(answer.min_probability.to_string()),
+            min_probability: Some(answer.scores.min_probability.to_string()),
             unverified,
         }
     }

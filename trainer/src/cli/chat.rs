@@ -173,7 +173,7 @@ impl Chat {
         writeln!(
             side,
             "  [least certain token {:.1} %, {tokens} tokens in {seconds:.2} s{ended}]",
-            100.0 * self.session.min_probability(),
+            100.0 * self.session.scores().min_probability,
         )?;
         let unverified =
             self.guard.as_ref().map_or_else(Vec::new, |guard| guard.unverified(question, &answer));
@@ -244,7 +244,8 @@ mod tests {
         let (all_asked, out, side) = talk(&mut chat, "Q?\n\n  Q?  \r\n/quit\nnever asked\n");
         assert!(all_asked);
         assert_eq!(out, format!("{0}\n{0}\n", expected.text));
-        let probability = format!("least certain token {:.1} %", 100.0 * expected.min_probability);
+        let probability =
+            format!("least certain token {:.1} %", 100.0 * expected.scores.min_probability);
         assert_eq!(side.matches(&probability).count(), 2, "{side}");
         assert!(side.contains("cut at the longest answer"), "{side}");
     }

@@ -268,6 +268,8 @@ fn write_adapter(
             loss_curve,
         },
         metrics: None,
+        undecided: None,
+        self_test: None,
         intended_use: INTENDED_USE.to_owned(),
     };
     let bytes = record.to_json()?;

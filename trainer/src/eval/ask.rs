@@ -110,7 +110,7 @@ fn ask(
         unverified: guard.map_or_else(Vec::new, |guard| guard.unverified(question, &answer.text)),
         text: answer.text,
         guarded: Vec::new(),
-        min_probability: answer.min_probability,
+        min_probability: answer.scores.min_probability,
         tokens: answer.tokens.len(),
     })
 }

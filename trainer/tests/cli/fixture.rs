@@ -144,6 +144,8 @@ fn record(base: &Base) -> AdapterRecord {
             loss_curve: vec![LossPoint { step: 1, loss: 3.5 }, LossPoint { step: 2, loss: 0.5 }],
         },
         metrics: None,
+        undecided: None,
+        self_test: None,
         intended_use: INTENDED_USE.into(),
     }
 }

@@ -67,7 +67,7 @@ pub async fn answer(
         answering.yielder.give_way().await;
     }
     if summary.tokens > 0 || summary.ending == Ending::Complete {
-        summary.min_probability = Some(session.min_probability());
+        summary.min_probability = Some(session.scores().min_probability);
     }
     summary.seconds = (scope::now_ms() - started) / 1000.0;
     summary.unverified = answering.guard.map(|guard| guard.unverified(question, &answer));

@@ -1,0 +1,227 @@
+//! How an answer is marked, the same in the terminal, in the evaluation and on the page.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Guard, REFUSAL, Result, Scores};
+
+/// What an answer is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerVerdict {
+    /// Every value in it is on record for the batch in question.
+    Matched,
+    /// It states a value that is not.
+    Unverified,
+    /// The model was too unsure, by the adapter's own threshold.
+    Undecided,
+    /// The model says that there is no record of it.
+    NoRecord,
+    /// The question names only batches that no record has; the model was not asked.
+    UnknownBatch,
+    /// The adapter brings no list of values to hold it against.
+    Unchecked,
+}
+
+impl AnswerVerdict {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Matched,
+        Self::Unverified,
+        Self::Undecided,
+        Self::NoRecord,
+        Self::UnknownBatch,
+        Self::Unchecked,
+    ];
+
+    /// One line for the reader.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Matched => {
+                "Matched: every value in this answer is on record for the batch in question. \
+                 It may still be the wrong field."
+            }
+            Self::Unverified => {
+                "Unverified: this answer states a value that is not on record for the batch in \
+                 question. Do not use it."
+            }
+            Self::Undecided => {
+                "Undecided: the model was not sure enough. Look it up in the batch record."
+            }
+            Self::NoRecord => "No record: the model knows no record that answers this question.",
+            Self::UnknownBatch => {
+                "Unknown batch: no record has this identifier, so the model was not asked."
+            }
+            Self::Unchecked => {
+                "Unchecked: this adapter brings no list of recorded values to hold answers against."
+            }
+        }
+    }
+
+    /// Whether the answer stands as one: a reader may take it as what the records say, subject to
+    /// the intended use.
+    pub const fn stands(self) -> bool {
+        matches!(self, Self::Matched | Self::NoRecord | Self::UnknownBatch)
+    }
+}
+
+/// An answer's mark and what led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessment {
+    /// The mark.
+    pub verdict: AnswerVerdict,
+    /// The values of the answer that are not on record for the batch, in upper case.
+    pub unverified: Vec<String>,
+}
+
+impl Assessment {
+    /// Judges what the model answered. A value that no record states outweighs doubt, and doubt
+    /// outweighs everything else.
+    pub fn of(
+        guard: Option<&Guard>,
+        rule: Option<&UndecidedRule>,
+        question: &str,
+        answer: &str,
+        scores: Scores,
+    ) -> Self {
+        let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
+        let verdict = if !unverified.is_empty() {
+            AnswerVerdict::Unverified
+        } else if rule.is_some_and(|rule| rule.undecided(scores)) {
+            AnswerVerdict::Undecided
+        } else if answer.trim() == REFUSAL {
+            AnswerVerdict::NoRecord
+        } else if guard.is_some() {
+            AnswerVerdict::Matched
+        } else {
+            AnswerVerdict::Unchecked
+        };
+        Self { verdict, unverified }
+    }
+}
+
+/// A measure of how sure the model was of a whole answer; all lie between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfidenceScore {
+    /// The probability of the least probable token, the end token included.
+    MinProbability,
+    /// The product of all tokens' probabilities: that of the whole answer.
+    Product,
+}
+
+/// When an answer counts as undecided: chosen on validation questions, kept with the adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndecidedRule {
+    /// What is compared.
+    pub score: ConfidenceScore,
+    /// An answer that scores less is undecided; 0 to 1.
+    pub below: f32,
+    /// Validation questions it was chosen on.
+    pub questions: u64,
+    /// SHA-256 of those questions.
+    pub questions_sha256: String,
+    /// The share of them that are not undecided with it.
+    pub coverage: f64,
+    /// The share of wrong answers among those, and what it was to be at most.
+    pub wrong: f64,
+    /// The highest share of wrong answers that it was to leave.
+    pub wrong_at_most: f64,
+}
+
+impl UndecidedRule {
+    /// Whether an answer with these scores is undecided.
+    pub fn undecided(&self, scores: Scores) -> bool {
+        let score = scores.get(self.score);
+        score.is_nan() || score < self.below
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Value`], naming the field.
+    pub fn validate(&self) -> Result<()> {
+        let shares = [
+            ("coverage", self.coverage),
+            ("wrong", self.wrong),
+            ("wrong_at_most", self.wrong_at_most),
+        ];
+        for (name, share) in [("below", f64::from(self.below))].into_iter().chain(shares) {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(Error::Value {
+                    name: format!("undecided.{name}"),
+                    expected: "0 to 1".into(),
+                    found: share.to_string(),
+                });
+            }
+        }
+        crate::hash::check_sha256("undecided.questions_sha256", &self.questions_sha256)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GuardList;
+
+    fn rule(score: ConfidenceScore, below: f32) -> UndecidedRule {
+        UndecidedRule {
+            score,
+            below,
+            questions: 200,
+            questions_sha256: "a".repeat(64),
+            coverage: 0.95,
+            wrong: 0.003,
+            wrong_at_most: 0.003,
+        }
+    }
+
+    fn scores(min_probability: f32, product: f32) -> Scores {
+        Scores { min_probability, product }
+    }
+
+    #[test]
+    fn the_heavier_doubt_wins() {
+        let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        list.add_facts("VOY756", "Batch VOY756 yielded 98.5 %.").unwrap();
+        let guard = Guard::new(&list).unwrap();
+        let rule = rule(ConfidenceScore::MinProbability, 0.9);
+        let of = |guard, rule, answer: &str, min| {
+            Assessment::of(guard, rule, "yield of VOY756?", answer, scores(min, 0.0)).verdict
+        };
+        let (right, wrong) = ("It yielded 98.5 %.", "It yielded 98.6 %.");
+        assert_eq!(of(Some(&guard), Some(&rule), right, 0.9), AnswerVerdict::Matched);
+        assert_eq!(of(Some(&guard), Some(&rule), right, 0.89), AnswerVerdict::Undecided);
+        assert_eq!(of(Some(&guard), None, right, 0.01), AnswerVerdict::Matched);
+        assert_eq!(of(Some(&guard), Some(&rule), wrong, 0.1), AnswerVerdict::Unverified);
+        assert_eq!(of(Some(&guard), Some(&rule), REFUSAL, 0.95), AnswerVerdict::NoRecord);
+        assert_eq!(of(Some(&guard), Some(&rule), REFUSAL, 0.5), AnswerVerdict::Undecided);
+        assert_eq!(of(None, Some(&rule), right, 1.0), AnswerVerdict::Unchecked);
+        assert_eq!(of(None, Some(&rule), right, 0.2), AnswerVerdict::Undecided);
+        let found = Assessment::of(Some(&guard), None, "VOY756?", wrong, scores(1.0, 1.0));
+        assert_eq!(found.unverified, ["98.6"]);
+    }
+
+    #[test]
+    fn the_rule_compares_its_own_score() {
+        let product = rule(ConfidenceScore::Product, 0.5);
+        assert!(!product.undecided(scores(0.1, 0.5)));
+        assert!(product.undecided(scores(0.9, 0.49)));
+        assert!(product.undecided(scores(0.9, f32::NAN)), "no number is no confidence");
+    }
+
+    #[test]
+    fn rejects_shares_that_are_none() {
+        let spoil = |change: fn(&mut UndecidedRule)| {
+            let mut rule = rule(ConfidenceScore::Product, 0.5);
+            rule.validate().unwrap();
+            change(&mut rule);
+            assert!(rule.validate().is_err(), "{rule:?}");
+        };
+        spoil(|rule| rule.below = 1.5);
+        spoil(|rule| rule.below = f32::NAN);
+        spoil(|rule| rule.coverage = -0.1);
+        spoil(|rule| rule.wrong = f64::INFINITY);
+        spoil(|rule| rule.questions_sha256.clear());
+    }
+}
