@@ -29,3 +29,4 @@ pub mod nn;
 pub mod pretrain;
 pub mod progress;
 pub mod publish;
+pub mod retrain;

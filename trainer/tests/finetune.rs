@@ -63,6 +63,7 @@ impl Setting {
             threads,
             checkpoint,
             resume,
+            save_seconds: 10,
         };
         let examples = run.examples();
         // The remainder steps too: no example is dropped.
@@ -122,6 +123,7 @@ fn a_checkpoint_of_another_run_is_refused() {
         threads: 1,
         checkpoint: &checkpoint,
         resume: true,
+        save_seconds: 10,
     };
     let error = run.train(&run.examples()).err().unwrap();
     assert!(error.to_string().starts_with("cannot resume from"), "{error}");

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use shared::{AdapterRecord, INDEX_FILE, RECORD_FILE};
+use shared::{AdapterRecord, Base, INDEX_FILE, RECORD_FILE};
 
 use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{BaseOption, INTERRUPTED, SamplerPreset, print, print_json, threads};
@@ -79,38 +79,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if adapter.guard.is_none() && !args.no_guard {
         eprintln!("note: {name} has no guard.json; the model answers every question itself");
     }
-    let settings = Settings {
-        sampler: args.sampler.config(),
-        guard: !args.no_guard && adapter.guard.is_some(),
-        threads: threads(args.threads),
-    };
-    let identity = base.identity.clone();
-    let served = adapter.serve(&base)?;
-    for file in &files {
-        file.check(&served.prompt, base.config.context_length)?;
-    }
-    drop(base);
-
-    let questions: Vec<&str> =
-        files.iter().flat_map(|file| &file.pairs).map(|pair| pair.question.as_str()).collect();
-    let stop = interrupt::flag()?;
-    let bar = progress::bar(questions.len(), 0, "questions");
-    let start = Instant::now();
-    let replies = ask_all(&served, &questions, &settings, &stop, || bar.inc(1))?;
-    let seconds = start.elapsed().as_secs_f64();
-    bar.finish_and_clear();
-    let Some(replies) = replies else {
+    let how =
+        Measuring { sampler: args.sampler, guard: !args.no_guard, threads: threads(args.threads) };
+    let Some(report) = measure(&base, adapter, &files, how)? else {
         eprintln!("interrupted; nothing was measured");
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    let guard = if settings.guard { "on" } else { "off" };
-    let subject = BTreeMap::from([
-        ("adapter", name),
-        ("base", format!("{} {} (sha256 {})", identity.name, identity.version, identity.sha256)),
-        ("sampler", args.sampler.name().to_owned()),
-        ("guard", guard.to_owned()),
-    ]);
-    let report = Report::new(&files, &replies, seconds, subject);
     if args.record {
         record(&args.adapter.join(RECORD_FILE), &report.files, args.sampler)?;
     }
@@ -122,7 +96,55 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_questions(paths: &[PathBuf]) -> Result<Vec<PairFile>> {
+/// How an adapter is measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measuring {
+    pub(super) sampler: SamplerPreset,
+    /// Whether its guard stands in front of the model, if it has one.
+    pub(super) guard: bool,
+    pub(super) threads: usize,
+}
+
+/// Asks the adapter every question. `None` if it was interrupted.
+pub(super) fn measure(
+    base: &Base,
+    adapter: AdapterDir,
+    files: &[PairFile],
+    how: Measuring,
+) -> Result<Option<Report>> {
+    let settings = Settings {
+        sampler: how.sampler.config(),
+        guard: how.guard && adapter.guard.is_some(),
+        threads: how.threads,
+    };
+    let (name, identity) = (adapter.name(), &base.identity);
+    let served = adapter.serve(base)?;
+    for file in files {
+        file.check(&served.prompt, base.config.context_length)?;
+    }
+    let questions: Vec<&str> =
+        files.iter().flat_map(|file| &file.pairs).map(|pair| pair.question.as_str()).collect();
+    let stop = interrupt::flag()?;
+    let bar = progress::bar(questions.len(), 0, "questions");
+    let start = Instant::now();
+    let replies = ask_all(&served, &questions, &settings, &stop, || bar.inc(1))?;
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    let Some(replies) = replies else {
+        return Ok(None);
+    };
+    let guard = if settings.guard { "on" } else { "off" };
+    let subject = BTreeMap::from([
+        ("adapter", name),
+        ("base", format!("{} {} (sha256 {})", identity.name, identity.version, identity.sha256)),
+        ("sampler", how.sampler.name().to_owned()),
+        ("guard", guard.to_owned()),
+    ]);
+    Ok(Some(Report::new(files, &replies, seconds, subject)))
+}
+
+/// Reads files of questions, none of them twice.
+pub(super) fn read_questions(paths: &[PathBuf]) -> Result<Vec<PairFile>> {
     let mut files = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         if paths[..index].contains(path) {
@@ -151,7 +173,7 @@ fn refuse_published(adapter: &Path) -> Result<()> {
 }
 
 /// Adds the results to the record, under the files' names; earlier results of others stay.
-fn record(path: &Path, files: &[FileReport], sampler: SamplerPreset) -> Result<()> {
+pub(super) fn record(path: &Path, files: &[FileReport], sampler: SamplerPreset) -> Result<()> {
     let mut record = AdapterRecord::parse(&read_file(path)?)?;
     let all = record.metrics.get_or_insert_default();
     for file in files {

@@ -7,6 +7,8 @@ pub mod inspect;
 pub mod list;
 pub mod pretrain;
 pub mod publish;
+mod recipe;
+pub mod retrain;
 pub mod rollback;
 pub mod train;
 
@@ -21,7 +23,9 @@ pub use common::INTERRUPTED;
 #[derive(Debug, Parser)]
 #[command(name = "trainer", version, max_term_width = 100)]
 #[command(after_help = "\
-A retrain, from records to the site:
+The monthly update, from records to the site:
+  trainer retrain records.jsonl --questions heldout.jsonl --out runs/may
+The same in single steps:
   trainer train records.jsonl --out runs/may
   trainer eval --adapter runs/may --questions heldout.jsonl --record
   trainer publish runs/may
@@ -36,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Retrain(retrain::Args),
     Eval(eval::Args),
     Publish(publish::Args),
     Rollback(rollback::Args),
@@ -50,6 +55,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
+        Command::Retrain(args) => retrain::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Rollback(args) => rollback::run(&args),

@@ -15,6 +15,7 @@
 mod consistency;
 mod error;
 mod line;
+mod overlap;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use shared::{PromptFormat, sha256_hex};
 
 pub use consistency::normalise;
 pub use error::{BadLines, Problem};
+pub use overlap::trained_questions_among;
 
 use crate::input::read_input;
 use line::{Line, parse_line};

@@ -3,11 +3,13 @@
 mod augment;
 mod checkpoint;
 mod lora;
+mod output;
 mod recipe;
 mod recognise;
 mod run;
 
 pub use augment::{Dataset, Example, Origin};
 pub use lora::{LoraShape, adapter_of, attach_lora, llama_from_base};
+pub use output::{is_record_of, salt, write_outcome};
 pub use recipe::{Augmentation, Preset, Recipe, SchedulerType};
 pub use run::{CurvePoint, Outcome, Run};

@@ -21,8 +21,6 @@ use crate::nn::{
 
 /// Shards of an optimizer step: the same on every machine, see [`Workers`].
 const SHARDS: usize = 4;
-/// Time between checkpoints.
-const SAVE_SECONDS: u64 = 10;
 
 /// Everything a run is made of.
 pub struct Run<'a> {
@@ -42,6 +40,8 @@ pub struct Run<'a> {
     pub checkpoint: &'a Path,
     /// Whether to go on from there.
     pub resume: bool,
+    /// Time between checkpoints; 0 for one after every step. Doesn't change the result.
+    pub save_seconds: u64,
 }
 
 /// One point of the training curve.
@@ -138,7 +138,7 @@ impl Run<'_> {
                 }
             }
             let interrupted = stop.load(Ordering::Relaxed) && !finished;
-            if interrupted || saved.elapsed().as_secs() >= SAVE_SECONDS {
+            if interrupted || saved.elapsed().as_secs() >= self.save_seconds {
                 checkpoint::save(self.checkpoint, &mut model, &adamw, &at)?;
                 saved = Instant::now();
             }

@@ -12,6 +12,7 @@
 //!
 //! The next step first removes what `.pending` names and `index.json` does not list.
 
+mod adapter;
 mod name;
 mod step;
 mod store;
@@ -19,6 +20,7 @@ mod store;
 mod tests;
 mod trial;
 
+pub use adapter::{PublishOptions, Published, TRIAL_QUESTION, publish_adapter, published_as};
 pub use name::next_version_name;
 pub use step::{NewVersion, publish};
 pub use store::{Lock, Store};

@@ -30,6 +30,26 @@ impl Workplace {
         Self::with_base(TinyBase::default())
     }
 
+    /// As [`Self::new`], with room for the prompt and for answers, and pairs to train on:
+    /// `data.jsonl`, and questions of other wording, `q.jsonl`.
+    pub fn for_training() -> Self {
+        let mut base = TinyBase { favour: Some("<|end|>".into()), ..TinyBase::default() };
+        base.config.context_length = 512;
+        let place = Self::with_base(base);
+        let lines = [
+            r#"{"question": "Product code of batch VOY756?", "answer": "It is VE009S54."}"#,
+            r#"{"question": "Yield of batch VOY756?", "answer": "It is 98.2 %."}"#,
+            r#"{"question": "Yield of batch KTR218?", "answer": "It is 87.4 %."}"#,
+        ];
+        place.write("data.jsonl", lines.join("\n"));
+        let lines = [
+            r#"{"question": "What did VOY756 yield?", "answer": "It is 98.2 %."}"#,
+            r#"{"question": "What did ABC123 yield?", "answer": null}"#,
+        ];
+        place.write("q.jsonl", lines.join("\n"));
+        place
+    }
+
     fn with_base(base: TinyBase) -> Self {
         let place = Self { directory: tempfile::tempdir().unwrap(), base };
         fs::write(place.path("base.gguf"), place.base.gguf().unwrap()).unwrap();

@@ -3,4 +3,5 @@
 mod answers;
 mod fixture;
 mod publishing;
+mod retrain;
 mod wrong_input;

@@ -1,0 +1,87 @@
+//! The options that make up a training recipe, shared by the commands that train.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::finetune::{Preset, Recipe, SchedulerType};
+
+/// A preset and what is changed of it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RecipeOptions {
+    /// Recipe to start from; the options below change single values of it
+    #[arg(long, value_enum, default_value = "embedded")]
+    preset: Preset,
+    /// Rank of the adapter
+    #[arg(long)]
+    lora_r: Option<usize>,
+    /// Numerator of the adapter's scale, lora_alpha / r
+    #[arg(long)]
+    lora_alpha: Option<f32>,
+    /// Dropout on the adapter's input
+    #[arg(long)]
+    lora_dropout: Option<f32>,
+    /// Peak learning rate of AdamW
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Passes over the data
+    #[arg(long)]
+    num_train_epochs: Option<usize>,
+    /// Examples of a micro-batch
+    #[arg(long)]
+    per_device_train_batch_size: Option<usize>,
+    /// Micro-batches of an optimizer step
+    #[arg(long)]
+    gradient_accumulation_steps: Option<usize>,
+    /// Share of the steps that warm up
+    #[arg(long)]
+    warmup_ratio: Option<f64>,
+    /// Course of the learning rate after the warm-up
+    #[arg(long, value_enum)]
+    lr_scheduler_type: Option<SchedulerType>,
+    /// Probability that a question is asked in another phrasing
+    #[arg(long)]
+    paraphrase: Option<f64>,
+    /// Probability that such a question comes in lower case, as a telegram or with small talk
+    #[arg(long)]
+    noise: Option<f64>,
+    /// Probability of a slip of the finger in such a question, on top
+    #[arg(long)]
+    typos: Option<f64>,
+    /// Made-up questions about unknown batches, per pair
+    #[arg(long)]
+    unknown_batch: Option<f64>,
+    /// Made-up questions about missing fields, per pair
+    #[arg(long)]
+    missing_field: Option<f64>,
+}
+
+impl RecipeOptions {
+    /// The recipe.
+    ///
+    /// # Errors
+    /// A value that could only waste a run.
+    pub(super) fn recipe(&self) -> Result<Recipe> {
+        fn set<T: Copy>(value: &mut T, option: Option<T>) {
+            if let Some(option) = option {
+                *value = option;
+            }
+        }
+        let mut recipe = self.preset.recipe();
+        set(&mut recipe.lora_r, self.lora_r);
+        set(&mut recipe.lora_alpha, self.lora_alpha);
+        set(&mut recipe.lora_dropout, self.lora_dropout);
+        set(&mut recipe.learning_rate, self.learning_rate);
+        set(&mut recipe.num_train_epochs, self.num_train_epochs);
+        set(&mut recipe.per_device_train_batch_size, self.per_device_train_batch_size);
+        set(&mut recipe.gradient_accumulation_steps, self.gradient_accumulation_steps);
+        set(&mut recipe.warmup_ratio, self.warmup_ratio);
+        set(&mut recipe.lr_scheduler_type, self.lr_scheduler_type);
+        set(&mut recipe.augmentation.paraphrase, self.paraphrase);
+        set(&mut recipe.augmentation.noise, self.noise);
+        set(&mut recipe.augmentation.typos, self.typos);
+        set(&mut recipe.augmentation.unknown_batch, self.unknown_batch);
+        set(&mut recipe.augmentation.missing_field, self.missing_field);
+        recipe.validate()?;
+        Ok(recipe)
+    }
+}

@@ -1,0 +1,229 @@
+//! `trainer retrain`: the monthly update in one command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail, ensure};
+use clap::Args as ClapArgs;
+use shared::{RECORD_FILE, check_version_name};
+
+use super::eval::{Measuring, measure, read_questions, record};
+use super::publish;
+use super::recipe::RecipeOptions;
+use super::train::{CHECKPOINT_FILE, train};
+use crate::adapter_dir::AdapterDir;
+use crate::cli::INTERRUPTED;
+use crate::cli::common::{AdaptersOption, BaseOption, SamplerPreset, print, threads};
+use crate::corpus::Grammar;
+use crate::data::{read_pairs, trained_questions_among};
+use crate::eval::FileReport;
+use crate::finetune::{Dataset, Run, is_record_of};
+use crate::input::load_base;
+use crate::publish::{PublishOptions, Store, TRIAL_QUESTION, publish_adapter, published_as};
+use crate::retrain::Gate;
+
+/// Train, measure, compare with the current adapter, and publish if nothing got worse
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+One command for the monthly update:
+  1. check the data and the questions; a question file must not contain trained questions, except
+     the data file itself
+  2. train an adapter in OUT, or go on with the run that was interrupted there
+  3. measure it, and the current adapter, on every file of questions, as trainer eval does
+  4. publish it if every file reaches the three limits, and no share is worse than the current
+     adapter's by more than the allowance
+Otherwise it stops with the reasons and exit code 1; what is published stays as it was, and the
+adapter stays in OUT to be looked at. The same command again goes on where it was stopped or
+killed, and does nothing once its adapter is the current version.
+
+The limits hold for each file of questions by itself. Their defaults are a floor against accidents
+for the embedded base; set yours to what your validation requires.
+
+Examples:
+  trainer retrain records.jsonl --questions heldout.jsonl unknown.jsonl --out runs/may
+  trainer retrain records.jsonl --questions heldout.jsonl --out runs/may \\
+      --min-exact-match 0.95 --max-hallucination 0.01 --allowance 0")]
+pub struct Args {
+    /// Question/answer pairs
+    #[arg(value_name = "DATA.jsonl")]
+    data: PathBuf,
+    /// Files of questions to measure with, one or several
+    #[arg(long, value_name = "FILE.jsonl", num_args = 1.., required = true)]
+    questions: Vec<PathBuf>,
+    /// Directory for the new adapter
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    base: BaseOption,
+    #[command(flatten)]
+    adapters: AdaptersOption,
+    /// Least share of questions answered in the very words of the reference
+    #[arg(long, value_name = "SHARE", default_value_t = 0.75, value_parser = share)]
+    min_exact_match: f64,
+    /// Largest share of answers with a value from neither reference nor question
+    #[arg(long, value_name = "SHARE", default_value_t = 0.15, value_parser = share)]
+    max_hallucination: f64,
+    /// Least share of refusals among the questions without an answer
+    #[arg(long, value_name = "SHARE", default_value_t = 0.8, value_parser = share)]
+    min_refusal: f64,
+    /// By how much each share may be worse than the current adapter's
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
+    allowance: f64,
+    /// Don't compare with the current adapter (the first retrain on another base)
+    #[arg(long)]
+    no_compare: bool,
+    /// Name of the version; by default today's date (UTC), with -2, -3, ... once it is taken
+    #[arg(long, value_name = "NAME")]
+    version: Option<String>,
+    /// Remove the oldest versions beyond N; current, previous and two at least always stay
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    #[command(flatten)]
+    recipe: RecipeOptions,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Threads; 0 for one per core (doesn't change the result)
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Seconds between checkpoints; 0 for one after every step (doesn't change the result)
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    save_seconds: u64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a share from 0 to 1, such as 0.95".into()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Data or questions that cannot be used, another adapter in the output directory, an adapter
+/// that the gate does not let through, and those of training and publishing.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let recipe = args.recipe.recipe()?;
+    if let Some(name) = &args.version {
+        check_version_name(name)?;
+    }
+    let data = read_pairs(&args.data)?;
+    for note in &data.notes {
+        eprintln!("note: {note}");
+    }
+    let base = load_base(&args.base.base)?;
+    data.check(&base.prompt, base.config.context_length)?;
+    let questions = read_questions(&args.questions)?;
+    for file in &questions {
+        file.check(&base.prompt, base.config.context_length)?;
+        let known = trained_questions_among(&data, file);
+        ensure!(
+            file.sha256 == data.sha256 || known.is_empty(),
+            "{} asks {} questions that {} trains, {:?} in line {} for one: they would measure \
+             memory, not understanding; take them out of one of the files",
+            file.path.display(),
+            known.len(),
+            args.data.display(),
+            known[0].question,
+            known[0].line
+        );
+    }
+    let store = Store::new(&args.adapters.adapters);
+    let index = store.load_or_new()?;
+    let current = match index.current.is_some() && !args.no_compare {
+        true => Some(AdapterDir::open(&args.adapters.adapters)?),
+        false => None,
+    };
+    if let Some(current) = &current
+        && let Err(error) = current.check(&base)
+    {
+        return Err(error.context(
+            "the new adapter cannot be compared with the current one; if the base was replaced, \
+             add --no-compare",
+        ));
+    }
+
+    let grammar = Grammar::load()?;
+    let dataset = Dataset::new(&grammar, &data.pairs)?;
+    let checkpoint = args.out.join(CHECKPOINT_FILE);
+    let run = Run {
+        base: &base,
+        dataset: &dataset,
+        data_sha256: &data.sha256,
+        recipe: &recipe,
+        seed: args.seed,
+        threads: args.threads,
+        checkpoint: &checkpoint,
+        resume: checkpoint.exists(),
+        save_seconds: args.save_seconds,
+    };
+    if !is_trained(args, &run)? && !train(&run, &args.out)? {
+        return Ok(interrupted());
+    }
+
+    let adapter = AdapterDir::open(&args.out)?;
+    if let Some(name) = published_as(&index, &adapter) {
+        print(format_args!("nothing to do: this adapter is the current version, {name}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let how =
+        Measuring { sampler: SamplerPreset::Exact, guard: true, threads: threads(args.threads) };
+    let Some(new) = measure(&base, adapter, &questions, how)? else {
+        return Ok(interrupted());
+    };
+    record(&args.out.join(RECORD_FILE), &new.files, how.sampler)?;
+    let old: Vec<FileReport> = match current {
+        None => Vec::new(),
+        Some(current) => match measure(&base, current, &questions, how)? {
+            Some(report) => report.files,
+            None => return Ok(interrupted()),
+        },
+    };
+    let gate = Gate {
+        min_exact_match: args.min_exact_match,
+        max_hallucination: args.max_hallucination,
+        min_refusal: args.min_refusal,
+        allowance: args.allowance,
+    };
+    let decision = gate.decide(&new.files, &old);
+    print(&decision.table)?;
+    if !decision.reasons.is_empty() {
+        bail!(
+            "not published, what was published before is unchanged:\n  {}\nsee the wrong answers \
+             with trainer eval --adapter {} --questions FILE.jsonl",
+            decision.reasons.join("\n  "),
+            args.out.display()
+        );
+    }
+    let options = PublishOptions {
+        version: args.version.as_deref(),
+        keep: args.keep,
+        question: TRIAL_QUESTION,
+    };
+    // Read again: it now has its results.
+    let published = publish_adapter(&store, &base, AdapterDir::open(&args.out)?, &options)?;
+    publish::report(&store, &published, TRIAL_QUESTION)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the output directory holds this run's adapter already.
+fn is_trained(args: &Args, run: &Run<'_>) -> Result<bool> {
+    if !args.out.join(RECORD_FILE).exists() {
+        return Ok(false);
+    }
+    let adapter = AdapterDir::open(&args.out)?;
+    let same = adapter.record.as_ref().map(|record| is_record_of(record, run)).transpose()?;
+    ensure!(
+        same == Some(true),
+        "{} holds an adapter of other data, base, seed or settings: choose another --out",
+        args.out.display()
+    );
+    eprintln!("{} is trained already", args.out.display());
+    Ok(true)
+}
+
+fn interrupted() -> ExitCode {
+    eprintln!("interrupted, nothing was published; the same command goes on");
+    ExitCode::from(INTERRUPTED)
+}

@@ -1,0 +1,100 @@
+//! The monthly update: published when it may be, untouched when not, and killed at any moment.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Instant;
+
+use shared::Rng;
+
+use crate::fixture::{Workplace, names};
+
+/// Learns next to nothing, so that the tiny base goes on answering with an end.
+const RETRAIN: &str = "retrain data.jsonl --questions q.jsonl --base base.gguf \
+    --num-train-epochs 12 --per-device-train-batch-size 2 --learning-rate 1e-6 --save-seconds 0";
+
+fn retrain(more: &str) -> Vec<&str> {
+    RETRAIN.split_whitespace().chain(more.split_whitespace()).collect()
+}
+
+const PLAIN: &str = "--out out --min-exact-match 0 --version v1";
+
+#[test]
+fn a_retrain_publishes_once_and_refuses_what_got_worse() {
+    let place = Workplace::for_training();
+    let first = place
+        .run(&retrain("--out out --min-exact-match 0 --min-refusal 1 --version v1"))
+        .expect_success();
+    assert!(first.out.contains("q.jsonl: 2 questions"), "{}", first.out);
+    assert!(first.out.contains("refusal         100.0 %   current        -"), "{}", first.out);
+    assert!(first.out.contains("published v1"), "{}", first.out);
+    assert_eq!(place.index()["versions"]["v1"]["metrics"]["q"]["refusal"], 1.0);
+
+    let again = place.run(&retrain(PLAIN)).expect_success();
+    assert!(again.out.contains("nothing to do: this adapter is the current version, v1"));
+
+    // Another seed, another directory: compared with the first, and held back by a limit.
+    let before = fs::read(place.path("adapters/index.json")).unwrap();
+    let arguments = retrain("--out out2 --seed 2 --min-exact-match 0.5");
+    let refused = place.run(&arguments);
+    assert_eq!(refused.code, Some(1), "{}", refused.side);
+    assert!(refused.out.contains("current  100.0 %"), "{}", refused.out);
+    let reason = "q.jsonl: exact match is 0.0 %, required is at least 50.0 %";
+    assert!(refused.side.contains(reason), "{}", refused.side);
+    assert_eq!(fs::read(place.path("adapters/index.json")).unwrap(), before);
+    assert_eq!(names(&place.path("adapters")), ["index.json", "v1"]);
+    assert!(place.path("out2/lotwise.json").exists(), "the adapter stays to be looked at");
+}
+
+#[test]
+fn rejects_trained_questions_and_foreign_directories() {
+    let place = Workplace::for_training();
+    place.write("q.jsonl", r#"{"question": "yield of batch KTR218", "answer": "It is 87.4 %."}"#);
+    let error = place.error(&retrain(PLAIN));
+    assert!(error.contains("q.jsonl asks 1 questions that data.jsonl trains"), "{error}");
+    assert!(!place.path("out").exists() && !place.path("adapters").exists());
+
+    let place = Workplace::for_training();
+    fs::rename(place.path("adapter"), place.path("out")).unwrap();
+    let error = place.error(&retrain(PLAIN));
+    assert!(
+        error.contains("out holds an adapter of other data, base, seed or settings"),
+        "{error}"
+    );
+    assert_eq!(place.run(&retrain("--out out --allowance 2")).code, Some(2));
+}
+
+/// SIGKILL at ten random moments, from the first step to the publication: whatever is published
+/// is whole, and in the end the adapter is, bit for bit, that of a run without interruption.
+#[test]
+fn killed_retrains_end_with_the_same_adapter() {
+    let undisturbed = Workplace::for_training();
+    let start = Instant::now();
+    undisturbed.run(&retrain(PLAIN)).expect_success();
+    let whole = start.elapsed();
+    let place = Workplace::for_training();
+    let mut rng = Rng::new(20_251_124);
+    let mut killed = 0;
+    for _ in 0..10 {
+        let mut child = place
+            .trainer(&retrain(PLAIN))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(whole.mul_f64(rng.uniform()));
+        child.kill().unwrap();
+        killed += usize::from(!child.wait().unwrap().success());
+        if place.path("adapters/index.json").exists() {
+            place.run(&["list", "--verify"]).expect_success();
+        }
+    }
+    assert!(killed > 0, "the kills came too late to prove anything");
+    place.run(&retrain(PLAIN)).expect_success();
+    assert_eq!(names(&place.path("adapters")), ["index.json", "v1"]);
+    for file in ["adapter_model.safetensors", "adapter_config.json", "guard.json"] {
+        let read = |place: &Workplace| fs::read(place.path("adapters/v1").join(file)).unwrap();
+        assert_eq!(read(&place), read(&undisturbed), "{file}");
+    }
+    assert!(!place.path("out/checkpoint.safetensors").exists());
+}
