@@ -14,6 +14,7 @@
 //! identifier, or nearly so while sharing a stem with one ("VOY75" where "VOY756" is known).
 
 mod list;
+mod nearest;
 #[cfg(test)]
 mod tests;
 mod words;

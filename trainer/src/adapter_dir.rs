@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Base, GUARD_FILE, Guard, GuardList,
-    INDEX_FILE, Model, PromptFormat, RECORD_FILE, RankSlice,
+    INDEX_FILE, Model, PromptFormat, RECORD_FILE, RankSlice, UndecidedRule,
 };
 
 use crate::input::read_input;
@@ -43,6 +43,8 @@ pub struct Served {
     pub prompt: PromptFormat,
     /// The guard in front of the model.
     pub guard: Option<Guard>,
+    /// When an answer is undecided.
+    pub undecided: Option<UndecidedRule>,
 }
 
 impl AdapterDir {
@@ -133,7 +135,8 @@ impl AdapterDir {
             Some(record) => base.prompt.with_system(&record.system_prompt)?,
             None => base.prompt.clone(),
         };
-        Ok(Served { model: Arc::new(model), prompt, guard: self.guard })
+        let undecided = self.record.and_then(|record| record.undecided);
+        Ok(Served { model: Arc::new(model), prompt, guard: self.guard, undecided })
     }
 
     /// How a report names it.

@@ -9,7 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
-use shared::{Guard, GuardVerdict, REFUSAL, SamplerConfig, Session, Step, StopReason};
+use shared::{
+    Assessment, Guard, GuardVerdict, REFUSAL, SamplerConfig, Session, Step, StopReason,
+    UndecidedRule,
+};
 
 use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{BaseOption, INTERRUPTED, SamplerPreset};
@@ -23,7 +26,8 @@ const MAX_LINE: u64 = 64 << 10;
 #[command(after_help = "\
 Each line is a question of its own; earlier ones are not remembered. The answer is that of the
 browser: same engine, same weights, same guard. Below it stand how sure the model was of its least
-certain token, and the time. Ctrl-C stops an answer; at the prompt it ends the program, as do
+certain token, the time, and whether the answer is undecided or states a value that no record has.
+Ctrl-C stops an answer; at the prompt it ends the program, as do
 Ctrl-D and /quit.
 
 Answers go to standard output, everything else to standard error, so questions can be piped in.
@@ -62,6 +66,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut chat = Chat {
         session: Session::new(served.model, served.prompt)?,
         guard: served.guard.filter(|_| !args.no_guard),
+        undecided: served.undecided,
         sampler: args.sampler.config(),
         stop: stop_on_ctrl_c()?,
     };
@@ -79,6 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 struct Chat {
     session: Session,
     guard: Option<Guard>,
+    undecided: Option<UndecidedRule>,
     sampler: SamplerConfig,
     stop: Arc<Stop>,
 }
@@ -142,6 +148,12 @@ impl Chat {
                 "  [guard: no record has {}; the model was not asked]",
                 words.join(", ")
             )?;
+            for word in &words {
+                let nearest = self.guard.as_ref().map_or_else(Vec::new, |g| g.nearest(word));
+                if !nearest.is_empty() {
+                    writeln!(side, "  [did you mean {}?]", nearest.join(" or "))?;
+                }
+            }
             return Ok(());
         }
         let start = Instant::now();
@@ -175,13 +187,14 @@ impl Chat {
             "  [least certain token {:.1} %, {tokens} tokens in {seconds:.2} s{ended}]",
             100.0 * self.session.scores().min_probability,
         )?;
-        let unverified =
-            self.guard.as_ref().map_or_else(Vec::new, |guard| guard.unverified(question, &answer));
-        if !unverified.is_empty() {
+        let (guard, rule) = (self.guard.as_ref(), self.undecided.as_ref());
+        let found = Assessment::of(guard, rule, question, &answer, self.session.scores());
+        writeln!(side, "  [{}]", found.verdict.explanation())?;
+        if !found.unverified.is_empty() {
             writeln!(
                 side,
                 "  [not verified: no record of the batch states {}]",
-                unverified.join(", ")
+                found.unverified.join(", ")
             )?;
         }
         Ok(())
@@ -225,6 +238,7 @@ mod tests {
         Chat {
             session: Session::new(model, base.prompt).unwrap(),
             guard: Some(Guard::new(&list).unwrap()),
+            undecided: None,
             sampler: SamplerConfig { max_new_tokens: 5, ..SamplerConfig::exact() },
             stop: Arc::new(stop),
         }
@@ -256,6 +270,28 @@ mod tests {
         assert!(all_asked);
         assert_eq!(out, format!("{REFUSAL}\n"));
         assert!(side.contains("VOY757; the model was not asked"), "{side}");
+        assert!(side.contains("did you mean VOY756?"), "{side}");
+    }
+
+    #[test]
+    fn an_unsure_answer_is_called_undecided() {
+        let mut chat = chat(Stop::default());
+        let rule = |below| UndecidedRule {
+            score: shared::ConfidenceScore::MinProbability,
+            below,
+            questions: 1,
+            questions_sha256: "a".repeat(64),
+            coverage: 1.0,
+            wrong: 0.0,
+            wrong_at_most: 0.0,
+        };
+        chat.guard = None;
+        chat.undecided = Some(rule(1.0));
+        let (_, _, side) = talk(&mut chat, "Q?");
+        assert!(side.contains("[Undecided: "), "{side}");
+        chat.undecided = Some(rule(0.0));
+        let (_, _, side) = talk(&mut chat, "Q?");
+        assert!(side.contains("[Unchecked: "), "{side}");
     }
 
     #[test]
