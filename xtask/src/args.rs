@@ -25,10 +25,15 @@ cargo xtask dist
 
 cargo xtask serve [--port N]
     Serves web/dist as it is.
+
+cargo xtask bench browser [--shapes 135m,1b] [--threads 1,2] [--runs 5] ...
+    Measures the built site's engine beside wllama's in a headless Chromium, on model files with
+    random weights, and compares the logits with the native engine's. `cargo xtask bench --help`
+    tells all options.
 ";
 
 /// A command with its options.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Say what there is.
     Help,
@@ -39,6 +44,8 @@ pub enum Command {
         /// Port to serve on; 0 for any.
         port: u16,
     },
+    /// Benchmarks, with the arguments behind `bench`.
+    Bench(Vec<String>),
     /// All checks.
     Verify,
     /// Install tools, browser and Node.js.
@@ -58,6 +65,9 @@ pub enum Command {
 /// An unknown command or option, an option that the command does not have, or a bad port.
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
     let name = arguments.next().unwrap_or_else(|| "--help".into());
+    if name == "bench" {
+        return Ok(Command::Bench(arguments.collect()));
+    }
     let (mut serve, mut port) = (true, PORT);
     while let Some(argument) = arguments.next() {
         match (name.as_str(), argument.as_str()) {
@@ -102,6 +112,8 @@ mod tests {
         );
         assert_eq!(parse("serve --port 9000").unwrap(), Command::Serve { port: 9000 });
         assert_eq!(parse("verify --help").unwrap(), Command::Help);
+        let arguments = vec!["browser".to_owned(), "--help".to_owned()];
+        assert_eq!(parse("bench browser --help").unwrap(), Command::Bench(arguments));
     }
 
     #[test]

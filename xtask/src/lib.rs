@@ -49,6 +49,11 @@ pub fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
             programs::ensure(&workspace, &Cancel::default())?;
             Tools::ensure(&workspace, &Cancel::default())?;
         }
+        Command::Bench(arguments) => {
+            let mut cargo = std::process::Command::new("cargo");
+            cargo.args(["run", "--release", "--quiet", "--package", "bench", "--"]);
+            process::run(cargo.args(arguments).current_dir(&workspace.root))?;
+        }
         Command::Dist => site::dist(&workspace, &Cancel::default())?,
         Command::Serve { port } => site::serve(&workspace, port)?,
     }

@@ -1,5 +1,5 @@
 //! A static file server for one folder on 127.0.0.1: for looking at the site and for its browser
-//! tests. It sends no special headers, because the site must work from any server.
+//! tests. Unless asked for, it sends no special headers: the site must work from any server.
 
 use std::{
     fs::{self, File},
@@ -19,6 +19,9 @@ const MAX_HEAD: u64 = 16 << 10;
 /// A connection that says nothing for this long is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const ISOLATION: &str = "Cross-Origin-Opener-Policy: same-origin\r\n\
+                         Cross-Origin-Embedder-Policy: require-corp\r\n";
+
 /// A running server; it stops when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -33,12 +36,25 @@ impl Server {
     /// # Errors
     /// The port is taken.
     pub fn start(root: impl Into<PathBuf>, port: u16) -> io::Result<Self> {
+        Self::start_with(root.into(), port, "")
+    }
+
+    /// As [`Self::start`], with the headers that isolate its pages from other origins: only then
+    /// does a browser lend them memory that workers share.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn start_isolated(root: impl Into<PathBuf>, port: u16) -> io::Result<Self> {
+        Self::start_with(root.into(), port, ISOLATION)
+    }
+
+    fn start_with(root: PathBuf, port: u16, headers: &'static str) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
-            let (root, stop) = (Arc::<Path>::from(root.into()), stop.clone());
-            move || accept(&listener, &root, &stop)
+            let (root, stop) = (Arc::<Path>::from(root), stop.clone());
+            move || accept(&listener, &root, headers, &stop)
         });
         Ok(Self { address, stop, thread: Some(thread) })
     }
@@ -69,7 +85,7 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &TcpListener, root: &Arc<Path>, stop: &Arc<AtomicBool>) {
+fn accept(listener: &TcpListener, root: &Arc<Path>, headers: &'static str, stop: &Arc<AtomicBool>) {
     for stream in listener.incoming() {
         if stop.load(Ordering::SeqCst) {
             return;
@@ -79,13 +95,13 @@ fn accept(listener: &TcpListener, root: &Arc<Path>, stop: &Arc<AtomicBool>) {
         let (root, stop) = (root.clone(), stop.clone());
         thread::spawn(move || {
             // The other side has gone: nobody is left to tell.
-            let _ = answer(&stream, &root, &stop);
+            let _ = answer(&stream, &root, headers, &stop);
         });
     }
 }
 
 /// Answers one request; every connection carries one.
-fn answer(mut stream: &TcpStream, root: &Path, stop: &AtomicBool) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, root: &Path, headers: &str, stop: &AtomicBool) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let request = read_request(stream)?;
     // A browser may have opened the connection in advance, while the server still ran.
@@ -98,7 +114,7 @@ fn answer(mut stream: &TcpStream, root: &Path, stop: &AtomicBool) -> io::Result<
         Body::Text(text) => ("text/plain; charset=utf-8", text.len() as u64),
     };
     let mut head = format!(
-        "HTTP/1.1 {}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n",
+        "HTTP/1.1 {}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}",
         reply.status
     );
     if let Some(location) = &reply.location {
@@ -259,6 +275,7 @@ mod tests {
             assert_eq!(found, body, "{request}");
         }
         let (head, body) = ask(&server, "HEAD /index.html");
+        assert!(!head.contains("Cross-Origin"), "{head}");
         assert!(head.contains("Content-Length: 12\r\n") && body.is_empty(), "{head}\n{body}");
     }
 
@@ -269,6 +286,15 @@ mod tests {
         let (head, _) = ask(&server, "GET /site");
         assert!(head.contains("301 Moved") && head.ends_with("Location: /site/"), "{head}");
         assert_eq!(ask(&server, "GET /site/").1, "<p>start</p>");
+    }
+
+    #[test]
+    fn pages_are_isolated_on_request() {
+        let folder = site();
+        let server = Server::start_isolated(folder.path().join("site"), 0).unwrap();
+        let (head, body) = ask(&server, "GET /");
+        assert!(head.ends_with(ISOLATION.trim_end()), "{head}");
+        assert_eq!(body, "<p>start</p>");
     }
 
     #[test]
