@@ -96,6 +96,15 @@ pub enum SiteError {
         /// What it holds.
         reason: String,
     },
+    /// The benchmark page was asked for something that it cannot measure.
+    BadParameter {
+        /// Name of the query parameter.
+        name: String,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        found: String,
+    },
     /// The model produced something that is not an answer, such as a NaN.
     AnswerFailed {
         /// Reason.
@@ -150,6 +159,7 @@ impl SiteError {
             Self::PageStopped { reason: text() },
             Self::QuestionTooLong { tokens: 600, limit: 512 },
             Self::QuestionRefused { reason: text() },
+            Self::BadParameter { name: text(), expected: text(), found: text() },
             Self::AnswerFailed { reason: text() },
         ]
     }
@@ -172,6 +182,7 @@ impl SiteError {
             Self::PageStopped { .. } => "page-stopped",
             Self::QuestionTooLong { .. } => "question-too-long",
             Self::QuestionRefused { .. } => "question-refused",
+            Self::BadParameter { .. } => "bad-parameter",
             Self::AnswerFailed { .. } => "answer-failed",
         }
     }
@@ -194,6 +205,7 @@ impl SiteError {
             Self::PageStopped { .. } => "The page stopped",
             Self::QuestionTooLong { .. } => "The question is too long",
             Self::QuestionRefused { .. } => "The question cannot be asked",
+            Self::BadParameter { .. } => "The address asks for something impossible",
             Self::AnswerFailed { .. } => "No answer could be computed",
         }
     }
@@ -232,6 +244,9 @@ impl SiteError {
             Self::EngineStopped { reason } | Self::PageStopped { reason } => reason.clone(),
             Self::QuestionTooLong { tokens, limit } => {
                 format!("The question needs {tokens} tokens and the model can hold {limit}.")
+            }
+            Self::BadParameter { name, expected, found } => {
+                format!("{name}: expected {expected}, found {found}.")
             }
             Self::QuestionRefused { reason } | Self::AnswerFailed { reason } => {
                 format!("{reason}.")
@@ -279,10 +294,17 @@ impl SiteError {
             }
             Self::QuestionTooLong { .. } => "Ask a shorter question.",
             Self::QuestionRefused { .. } => "Write the question in plain words.",
+            Self::BadParameter { .. } => "Correct the address and load the page again.",
             Self::AnswerFailed { .. } => {
                 "Ask again with the exact preset, or choose another adapter version."
             }
         }
+    }
+
+    /// All of it as one text, for places without a panel.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        format!("{self} {}", self.next_step())
     }
 
     /// What the button of the panel does.
@@ -302,6 +324,7 @@ impl SiteError {
             Self::NoSimd | Self::PageStopped { .. } => Recovery::ReloadPage,
             Self::QuestionTooLong { .. }
             | Self::QuestionRefused { .. }
+            | Self::BadParameter { .. }
             | Self::AnswerFailed { .. } => Recovery::Dismiss,
         }
     }

@@ -9,6 +9,7 @@
 //! Two binaries share this library: `page` and `worker`. Everything outside `app`, `components`
 //! and `engine` is free of browser types and tested natively.
 
+pub mod bench;
 pub mod catalog;
 pub mod confidence;
 pub mod error;

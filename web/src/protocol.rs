@@ -16,12 +16,16 @@
 //! Stop                   ->                                    (between two tokens: Answered says so)
 //! SelfTest               ->
 //!                        <-  SelfTested
+//! Bench                  ->                                    (bench.html alone)
+//!                        <-  Benching*, Benched               (or BenchFailed)
 //! ```
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::SamplerConfig;
 
-use crate::{error::SiteError, progress::Progress};
+use crate::{bench::BenchResult, error::SiteError, progress::Progress};
 
 /// Number of a question on the page; answers carry it back.
 pub type QuestionId = u64;
@@ -50,6 +54,11 @@ pub enum ToEngine {
     },
     /// Compute the digest of the merged model.
     SelfTest,
+    /// Measure, for `bench.html`.
+    Bench {
+        /// The query's parameters.
+        parameters: BTreeMap<String, String>,
+    },
     /// End the answer after the current token. Ignored when that answer has ended already.
     Stop {
         /// The question to stop.
@@ -92,6 +101,18 @@ pub enum ToPage {
     SelfTested {
         /// SHA-256 over the logits of a fixed prompt, hexadecimal.
         digest: String,
+    },
+    /// A measurement goes on.
+    Benching {
+        /// What comes next.
+        step: String,
+    },
+    /// What was measured.
+    Benched(BenchResult),
+    /// Nothing could be measured.
+    BenchFailed {
+        /// Why, and what to do.
+        words: String,
     },
     /// The answer ended.
     Answered {

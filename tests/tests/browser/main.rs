@@ -7,6 +7,7 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+mod bench;
 mod native;
 mod questions;
 mod site;

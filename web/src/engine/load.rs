@@ -48,6 +48,11 @@ impl Engine {
         }
     }
 
+    /// For giving way.
+    pub fn yielder(&self) -> &Yielder {
+        &self.yielder
+    }
+
     /// The session, if one is loaded.
     pub fn answering(&mut self) -> Option<Answering<'_>> {
         let (session, guard) = self.session.as_mut()?;

@@ -7,6 +7,7 @@
 
 mod adapter;
 mod answer;
+mod bench;
 mod fetch;
 mod inbox;
 mod library;
@@ -52,6 +53,12 @@ async fn serve(inbox: Inbox) {
                 Ok(digest) => ToPage::SelfTested { digest },
                 Err(error) => ToPage::Declined(error),
             }),
+            ToEngine::Bench { parameters } => {
+                scope::post(&match bench::bench(&parameters, engine.yielder()).await {
+                    Ok(result) => ToPage::Benched(result),
+                    Err(error) => ToPage::BenchFailed { words: error.in_words() },
+                });
+            }
             // Its answer has ended already.
             ToEngine::Stop { .. } => {}
         }

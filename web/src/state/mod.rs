@@ -194,7 +194,11 @@ impl State {
 
     fn received(&mut self, message: ToPage, at_ms: f64) {
         match message {
-            ToPage::Started => {}
+            // Those of the benchmark go to a page of their own.
+            ToPage::Started
+            | ToPage::Benching { .. }
+            | ToPage::Benched(_)
+            | ToPage::BenchFailed { .. } => {}
             ToPage::Catalog(catalog) => self.catalog = catalog,
             ToPage::Progress(progress) => {
                 if let Phase::Loading(shown) = &mut self.phase {

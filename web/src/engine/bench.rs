@@ -1,0 +1,218 @@
+//! The benchmark page's measurements.
+
+use std::{collections::BTreeMap, hint::black_box};
+
+use shared::{
+    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Error, Gguf, Model, ModelBuilder, ModelConfig,
+    RankSlice, SoloExchange, logits_digest, self_test_tokens,
+};
+use web_sys::Response;
+
+use super::{
+    fetch,
+    scope::{self, Yielder},
+};
+use crate::{
+    bench::{BenchRequest, BenchResult, BenchRun, read_all},
+    catalog::{MAX_LIST_BYTES, MODELS_INDEX, ModelsIndex},
+    error::SiteError,
+    protocol::ToPage,
+    tensor_stream::TensorStream,
+};
+
+/// What one read of memory covers: more than a cache holds.
+const READ_BYTES: usize = 128 << 20;
+/// How often memory is read; the best counts.
+const READS: usize = 5;
+/// Largest file of an adapter, in bytes.
+const MAX_ADAPTER_BYTES: u64 = 1 << 31;
+
+/// Measures what the query `parameters` ask for.
+pub async fn bench(
+    parameters: &BTreeMap<String, String>,
+    yielder: &Yielder,
+) -> Result<BenchResult, SiteError> {
+    let request = BenchRequest::from_parameters(parameters)?;
+    if request.ranks != 1 {
+        return Err(SiteError::BadParameter {
+            name: "ranks".into(),
+            expected: "1".into(),
+            found: request.ranks.to_string(),
+        });
+    }
+    let url = match &request.model {
+        Some(url) => url.clone(),
+        None => site_base().await?,
+    };
+    let adapter = match &request.adapter {
+        Some(folder) => Some(read_adapter(folder).await?),
+        None => None,
+    };
+    say("loading the model", yielder).await;
+    let loaded = load(&url, adapter.as_ref()).await?;
+    let model = &loaded.model;
+    let mut runs = Vec::new();
+    let mut cache_bytes = 0;
+    for run in 0..=request.runs {
+        let what = if run == 0 { "warming up".into() } else { format!("run {run}") };
+        say(&what, yielder).await;
+        let measured = measure(model, &request, &mut cache_bytes).map_err(failed)?;
+        // The first run pays for the browser's compiler.
+        if run > 0 {
+            runs.push(measured);
+        }
+    }
+    say("computing the digest", yielder).await;
+    let tokens = self_test_tokens(model.config());
+    let digest = logits_digest(model, &tokens, &mut SoloExchange).map_err(failed)?;
+    let peak_bytes = scope::memory_bytes();
+    say("reading memory", yielder).await;
+    Ok(BenchResult {
+        model: url,
+        model_sha256: loaded.sha256,
+        model_bytes: loaded.bytes,
+        prompt_tokens: request.prompt_tokens,
+        decode_tokens: request.decode_tokens,
+        runs,
+        load_s: loaded.seconds,
+        merge_s: loaded.merge_seconds,
+        packed_bytes: model.bytes() as u64,
+        peak_bytes,
+        cache_bytes,
+        digest,
+        read_gbps: read_gbps()?,
+        ranks: request.ranks,
+        build: model.kernels().into(),
+    })
+}
+
+/// Tells the page what comes next.
+async fn say(what: &str, yielder: &Yielder) {
+    scope::post(&ToPage::Benching { step: what.into() });
+    yielder.give_way().await;
+}
+
+fn failed(error: Error) -> SiteError {
+    SiteError::AnswerFailed { reason: error.to_string() }
+}
+
+async fn site_base() -> Result<String, SiteError> {
+    Ok(ModelsIndex::parse(&read_file(MODELS_INDEX, MAX_LIST_BYTES).await?)?.base().0)
+}
+
+async fn read_adapter(folder: &str) -> Result<Adapter, SiteError> {
+    let address = |name: &str| format!("{}/{name}", folder.trim_end_matches('/'));
+    let config = read_file(&address(ADAPTER_CONFIG), MAX_LIST_BYTES).await?;
+    let weights = read_file(&address(ADAPTER_MODEL), MAX_ADAPTER_BYTES).await?;
+    Adapter::parse(&config, &weights).map_err(|error| SiteError::BadAdapter {
+        adapter: folder.into(),
+        reason: error.to_string(),
+    })
+}
+
+async fn read_file(url: &str, limit: u64) -> Result<Vec<u8>, SiteError> {
+    let response = fetch::request(url).await?;
+    let mut bytes = Vec::new();
+    fetch::read(url, &response, limit, |piece| fetch::append(url, &mut bytes, piece)).await?;
+    Ok(bytes)
+}
+
+struct Loaded {
+    model: Model,
+    sha256: String,
+    bytes: u64,
+    seconds: f64,
+    merge_seconds: f64,
+}
+
+async fn load(url: &str, adapter: Option<&Adapter>) -> Result<Loaded, SiteError> {
+    let bad = |error: Error| SiteError::BadBase { reason: error.to_string() };
+    let started = scope::now_ms();
+    let response = fetch::request(url).await?;
+    let length = content_length(url, &response)?;
+    let mut stream = TensorStream::new(length, None);
+    let mut builder: Option<ModelBuilder> = None;
+    let mut merge_ms = 0.0;
+    let (sha256, bytes) = fetch::read(url, &response, length as u64, |piece| {
+        let started = scope::now_ms();
+        let pushed = stream.push(piece, &mut |gguf: &_, name, info, bytes| {
+            let builder = match &mut builder {
+                Some(builder) => builder,
+                empty => empty.insert(begin(gguf, adapter)?),
+            };
+            builder.tensor(name, info, bytes)
+        });
+        merge_ms += scope::now_ms() - started;
+        pushed.map_err(bad)
+    })
+    .await?;
+    let Some(builder) = builder else {
+        return Err(SiteError::BadBase { reason: format!("{url} holds no tensors") });
+    };
+    Ok(Loaded {
+        model: builder.finish().map_err(bad)?,
+        sha256,
+        bytes,
+        seconds: (scope::now_ms() - started) / 1000.0,
+        merge_seconds: merge_ms / 1000.0,
+    })
+}
+
+/// A file with random weights may lack tokenizer and template, and nothing here needs them.
+fn begin<'a>(gguf: &Gguf, adapter: Option<&'a Adapter>) -> Result<ModelBuilder<'a>, Error> {
+    ModelBuilder::new(&ModelConfig::from_gguf(gguf)?, RankSlice::SOLO, adapter)
+}
+
+/// The size that the server announces: where tensors end cannot be checked without it.
+fn content_length(url: &str, response: &Response) -> Result<usize, SiteError> {
+    let header = response.headers().get("Content-Length").ok().flatten();
+    header.and_then(|text| text.parse().ok()).ok_or_else(|| SiteError::BadBase {
+        reason: format!("the server does not say how long {url} is (no Content-Length)"),
+    })
+}
+
+/// One prompt and the tokens behind it.
+fn measure(
+    model: &Model,
+    request: &BenchRequest,
+    cache_bytes: &mut u64,
+) -> Result<BenchRun, Error> {
+    let mut cache = model.new_cache();
+    let vocab_size = model.config().vocab_size;
+    let prompt: Vec<u32> =
+        (0..request.prompt_tokens).map(|index| (index * 7919 % vocab_size) as u32).collect();
+    let started = scope::now_ms();
+    let mut logits = model.forward(&mut cache, &prompt, &mut SoloExchange)?;
+    let prefilled = scope::now_ms();
+    for _ in 0..request.decode_tokens {
+        logits = model.forward(&mut cache, &[most_probable(&logits)], &mut SoloExchange)?;
+    }
+    let decoded = scope::now_ms();
+    *cache_bytes = cache.bytes() as u64;
+    let rate = |tokens: usize, ms: f64| tokens as f64 * 1000.0 / ms;
+    Ok(BenchRun {
+        prefill_tps: rate(request.prompt_tokens, prefilled - started),
+        decode_tps: rate(request.decode_tokens, decoded - prefilled),
+    })
+}
+
+fn most_probable(logits: &[f32]) -> u32 {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(token, _)| token as u32)
+}
+
+/// Gigabytes a second, the best of a few reads.
+fn read_gbps() -> Result<f64, SiteError> {
+    let mut words: Vec<u64> = Vec::new();
+    let len = READ_BYTES / size_of::<u64>();
+    words
+        .try_reserve_exact(len)
+        .map_err(|_| SiteError::OutOfMemory { what: format!("{READ_BYTES} bytes to read") })?;
+    words.extend((0..len as u64).map(|index| index.wrapping_mul(0x9e37_79b9)));
+    let seconds = (0..READS).map(|_| {
+        let started = scope::now_ms();
+        black_box(read_all(black_box(&words)));
+        (scope::now_ms() - started) / 1000.0
+    });
+    Ok(READ_BYTES as f64 / 1e9 / seconds.fold(f64::INFINITY, f64::min))
+}
