@@ -15,6 +15,8 @@ use crate::quant::BLOCK;
 use crate::quant::packed::{Block4, Block8, Matrix, Packed, QUAD, QUADS, ROWS};
 
 mod exp;
+#[cfg(target_arch = "wasm32")]
+mod nibbles;
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
@@ -42,12 +44,31 @@ pub(crate) type Code = i8;
 
 /// 32 quantized activations.
 #[derive(Clone, Copy)]
-#[repr(C, align(8))]
+#[cfg_attr(target_arch = "wasm32", repr(C, align(64)))]
+#[cfg_attr(not(target_arch = "wasm32"), repr(C, align(8)))]
 pub(crate) struct ActBlock {
     pub codes: [[Code; QUAD]; QUADS],
+    /// What WebAssembly multiplies with 4-bit weights.
+    #[cfg(target_arch = "wasm32")]
+    pub nibbles: nibbles::Factors,
     pub scale: f32,
     /// Sum of the codes: what a constant added to every weight code adds to a product.
     pub sum: i32,
+}
+
+impl ActBlock {
+    #[inline(always)]
+    pub fn new(codes: &[i8; BLOCK], scale: f32) -> Self {
+        Self {
+            codes: std::array::from_fn(|quad| {
+                std::array::from_fn(|k| Code::from(codes[quad * QUAD + k]))
+            }),
+            #[cfg(target_arch = "wasm32")]
+            nibbles: nibbles::Factors::new(codes),
+            scale,
+            sum: codes.iter().map(|code| i32::from(*code)).sum(),
+        }
+    }
 }
 
 /// Quantized activations of several tokens.
@@ -69,7 +90,7 @@ impl Activations {
     pub fn quantize(kernels: &dyn Kernels, values: &[f32], width: usize) -> Self {
         assert!(width > 0 && width.is_multiple_of(BLOCK), "width {width}");
         assert!(values.len().is_multiple_of(width), "{} values of width {width}", values.len());
-        let empty = ActBlock { codes: [[0; QUAD]; QUADS], scale: 0.0, sum: 0 };
+        let empty = ActBlock::new(&[0; BLOCK], 0.0);
         let mut blocks = vec![empty; values.len() / BLOCK];
         let tiles = values.chunks(TILE * width).zip(blocks.chunks_mut(TILE * width / BLOCK));
         for (values, blocks) in tiles {

@@ -4,7 +4,7 @@
 //! side; everything else happens in the order written. Functions marked `inline(always)` are
 //! compiled again inside the instruction sets that don't replace them.
 
-use super::{ActBlock, Activations, Code, Kernels, LANES, PAGE, Past, exp, matmul_loop};
+use super::{ActBlock, Activations, Kernels, LANES, PAGE, Past, exp, matmul_loop};
 use crate::quant::packed::{Block4, Block8, Packed, PackedBlock, QUAD, ROWS};
 use crate::quant::{BLOCK, SMALLEST, absmax, round_to_code};
 
@@ -73,31 +73,41 @@ fn tile<B: PackedBlock, const T: usize>(blocks: &[B], x: &[[ActBlock; T]]) -> [[
 
 #[inline(always)]
 pub(super) fn quantize(values: &[f32], width: usize, out: &mut [ActBlock]) {
+    quantize_with(values, width, out, quantize_block);
+}
+
+/// Has `block` quantize every 32 values.
+#[inline(always)]
+pub(super) fn quantize_with(
+    values: &[f32],
+    width: usize,
+    out: &mut [ActBlock],
+    block: impl Fn(&[f32; BLOCK], &mut ActBlock),
+) {
     assert!(width.is_multiple_of(BLOCK) && values.len().is_multiple_of(width), "width {width}");
     assert_eq!(values.len(), out.len() * BLOCK, "one block for every 32 values");
     let tokens = values.len() / width;
     for (t, values) in values.chunks_exact(width).enumerate() {
         for (index, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-            quantize_block(values, &mut out[index * tokens + t]);
+            block(values, &mut out[index * tokens + t]);
         }
     }
 }
 
 #[inline(always)]
 fn quantize_block(values: &[f32; BLOCK], out: &mut ActBlock) {
-    let absmax = absmax(values);
-    let zero = absmax < SMALLEST;
-    let inverse = if zero { 0.0 } else { 127.0 / absmax };
-    out.scale = if zero { 0.0 } else { absmax / 127.0 };
-    let mut sum = 0_i32;
-    for (quad, values) in out.codes.iter_mut().zip(values.as_chunks::<QUAD>().0) {
-        for (code, value) in quad.iter_mut().zip(values) {
-            let rounded = round_to_code(value * inverse);
-            *code = Code::from(rounded);
-            sum += i32::from(rounded);
-        }
+    let (scale, inverse) = scales(absmax(values));
+    let mut codes = [0_i8; BLOCK];
+    for (code, value) in codes.iter_mut().zip(values) {
+        *code = round_to_code(value * inverse);
     }
-    out.sum = sum;
+    *out = ActBlock::new(&codes, scale);
+}
+
+/// The scale for values up to `absmax`, and what they are multiplied with to become codes.
+#[inline(always)]
+pub(super) fn scales(absmax: f32) -> (f32, f32) {
+    if absmax < SMALLEST { (0.0, 0.0) } else { (absmax / 127.0, 127.0 / absmax) }
 }
 
 #[inline(always)]

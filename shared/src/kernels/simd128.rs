@@ -2,14 +2,16 @@
 //!
 //! `i32x4.dot_i16x8` multiplies 16-bit lanes and adds neighbours, so a load of eight codes (four
 //! inputs of two rows) is widened and multiplied with four activations, repeated. That leaves
-//! each row in two neighbouring lanes, which are added once a block ends. The f32 kernels are the
-//! scalar code, which the compiler vectorizes.
+//! each row in two neighbouring lanes, which are added once a block ends. Codes of 4 bits are
+//! multiplied as they are packed, see [`nibbles`](super::nibbles). The f32 kernels are the scalar
+//! code, which the compiler vectorizes.
 
 #![allow(unsafe_code)]
 
 use std::arch::wasm32::*;
 
-use super::{ActBlock, Activations, Kernels, Past, matmul_loop, scalar};
+use super::scalar::{self, scales};
+use super::{ActBlock, Activations, Kernels, Past, matmul_loop};
 use crate::quant::BLOCK;
 use crate::quant::packed::{Block4, Block8, Packed, QUADS, ROWS};
 
@@ -30,7 +32,7 @@ impl Kernels for Simd128 {
     }
 
     fn quantize(&self, values: &[f32], width: usize, out: &mut [ActBlock]) {
-        scalar::quantize(values, width, out);
+        scalar::quantize_with(values, width, out, quantize_block);
     }
 
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -113,6 +115,66 @@ fn to_array(low: v128, high: v128) -> [f32; ROWS] {
     ]
 }
 
+/// [`ActBlock::new`] of the rounded values, with the sums and products of whole registers.
+#[inline(always)]
+fn quantize_block(values: &[f32; BLOCK], out: &mut ActBlock) {
+    // What the scalar kernel adds to round, and its bits.
+    let (shift, shift_bits) = (f32x4_splat(12_582_912.0), i32x4_splat(0x4b40_0000));
+    let (scale, inverse) = scales(absmax(values));
+    let inverse = f32x4_splat(inverse);
+    let rounded = |part: usize| {
+        let value = f32x4_mul(load_values(values, part), inverse);
+        i32x4_sub(f32x4_add(value, shift), shift_bits)
+    };
+    let a: [v128; 4] =
+        std::array::from_fn(|part| i16x8_narrow_i32x4(rounded(2 * part), rounded(2 * part + 1)));
+    let less = |codes: v128, lower: v128, bits: u32| i16x8_sub(codes, i16x8_shl(lower, bits));
+    let sum = |codes: v128| {
+        let sums = i32x4_dot_i16x8(codes, i16x8_splat(1));
+        let sums = i32x4_add(sums, i32x4_shuffle::<2, 3, 0, 1>(sums, sums));
+        i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums)
+    };
+    let three = i16x8_add(i16x8_add(a[0], a[1]), a[2]);
+    out.scale = scale;
+    out.sum = sum(i16x8_add(three, a[3]));
+    out.nibbles.start = -8 * sum(three);
+    for part in 0..4 {
+        store(out.codes.as_flattened_mut(), part, a[part]);
+        let factors = if part == 0 { a[0] } else { less(a[part], a[part - 1], 4) };
+        store(&mut out.nibbles.lanes[part], 0, factors);
+    }
+}
+
+/// The largest magnitude, as [`crate::quant::absmax`] has it.
+#[inline(always)]
+fn absmax(values: &[f32; BLOCK]) -> f32 {
+    let mut max = i32x4_splat(0);
+    for part in 0..BLOCK / 4 {
+        let bits = v128_and(load_values(values, part), i32x4_splat(i32::MAX));
+        max = i32x4_max(max, bits);
+    }
+    let max = i32x4_max(max, i32x4_shuffle::<2, 3, 0, 1>(max, max));
+    let max = i32x4_max(max, i32x4_shuffle::<1, 0, 3, 2>(max, max));
+    f32::from_bits(i32x4_extract_lane::<0>(max) as u32)
+}
+
+#[inline(always)]
+fn load_values(values: &[f32; BLOCK], part: usize) -> v128 {
+    assert!(part < BLOCK / 4);
+    // SAFETY: reads elements `4 * part ..` and three more, below 32; loads need no alignment.
+    unsafe { v128_load(values.as_ptr().add(4 * part).cast()) }
+}
+
+/// Writes 16 bytes at `16 * part` bytes of `to`.
+#[inline(always)]
+fn store<C: Copy>(to: &mut [C], part: usize, value: v128) {
+    const { assert!(size_of::<C>() <= 2) };
+    assert!(16 * (part + 1) <= size_of_val(to));
+    // SAFETY: the 16 bytes are within `to`, any bits are an integer of either size, and stores
+    // need no alignment.
+    unsafe { v128_store(to.as_mut_ptr().cast::<v128>().add(part), value) }
+}
+
 /// The number of steps of an inner loop over `N` quads. For several tokens it is hidden from the
 /// compiler: unrolled, the loop would be reordered to finish one accumulator after the other, with
 /// all widened weights of the block alive at once, more than there are registers (measured: 0.6
@@ -159,51 +221,44 @@ fn half8<const T: usize>(
     dots.map(|[low, high]| add_pairs(low, high))
 }
 
-/// Codes are stored as `code + 8`, so eight times the sum of the activations is subtracted.
+/// A line has a 32-bit lane for each of eight rows, multiplied with two factors, repeated, in each
+/// of four places.
 #[inline(always)]
 fn tile4<const T: usize>(blocks: &[Block4], x: &[[ActBlock; T]]) -> [[f32; ROWS]; T] {
-    let nibbles = steps::<T, NIBBLES>();
+    let lines = steps::<T, LINES4>();
     let mut sums = [[f32x4_splat(0.0); 2]; T];
     for (block, x) in blocks.iter().zip(x) {
-        let halves = [half4(block, x, 0, nibbles), half4(block, x, 1, nibbles)];
-        for (half, dots) in halves.into_iter().enumerate() {
+        let mut dots: [_; T] = std::array::from_fn(|t| [i32x4_splat(x[t].nibbles.start); 2]);
+        for line in 0..lines.min(LINES4) {
+            let mut weights = [0, 1].map(|half| load(&block.codes[line], half));
+            for place in 0..4 {
+                for t in 0..T {
+                    let factors = repeat_pair(&x[t].nibbles.lanes[place], line);
+                    for half in 0..2 {
+                        let product = i32x4_dot_i16x8(weights[half], factors);
+                        dots[t][half] = i32x4_add(dots[t][half], product);
+                    }
+                }
+                weights = weights.map(|weights| i16x8_shr(weights, 4));
+            }
+        }
+        for half in 0..2 {
             let scales = load_scales(&block.scales, half);
             for t in 0..T {
-                let dot = i32x4_sub(dots[t], i32x4_splat(8 * x[t].sum));
-                sums[t][half] = accumulate(sums[t][half], scales, x[t].scale, dot);
+                sums[t][half] = accumulate(sums[t][half], scales, x[t].scale, dots[t][half]);
             }
         }
     }
     sums.map(|[low, high]| to_array(low, high))
 }
 
-/// Codes in a 16-bit lane of [`Block4`].
-const NIBBLES: usize = 4;
+/// Lines of a [`Block4`].
+const LINES4: usize = QUADS / 2;
 
-/// Rows `4 * half ..` of a block times `T` tokens.
+/// Factors `2 * line` and the next, repeated for four rows.
 #[inline(always)]
-fn half4<const T: usize>(
-    block: &Block4,
-    x: &[ActBlock; T],
-    half: usize,
-    nibbles: usize,
-) -> [v128; T] {
-    let mask = u16x8_splat(15);
-    let mut dots = [[i32x4_splat(0); 2]; T];
-    for part in 0..QUADS / NIBBLES {
-        let line = &block.codes[2 * part + half];
-        let (mut low, mut high) = (load(line, 0), load(line, 1));
-        for nibble in 0..nibbles.min(NIBBLES) {
-            let quad = NIBBLES * part + nibble;
-            let (low_codes, high_codes) = (v128_and(low, mask), v128_and(high, mask));
-            for t in 0..T {
-                let activations = repeat(&x[t].codes[quad]);
-                dots[t][0] = i32x4_add(dots[t][0], i32x4_dot_i16x8(low_codes, activations));
-                dots[t][1] = i32x4_add(dots[t][1], i32x4_dot_i16x8(high_codes, activations));
-            }
-            low = u16x8_shr(low, 4);
-            high = u16x8_shr(high, 4);
-        }
-    }
-    dots.map(|[low, high]| add_pairs(low, high))
+fn repeat_pair(factors: &[i16; BLOCK / 4], line: usize) -> v128 {
+    assert!(line < LINES4);
+    // SAFETY: reads elements `2 * line` and `2 * line + 1`, below 8; loads need no alignment.
+    unsafe { v128_load32_splat(factors.as_ptr().add(2 * line).cast()) }
 }

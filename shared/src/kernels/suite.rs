@@ -109,13 +109,7 @@ fn activations(x: &[Vec<ActBlock>], per_token: usize) -> Activations {
 }
 
 fn act_block(scale: f32, code: impl Fn(usize) -> i8) -> ActBlock {
-    ActBlock {
-        codes: std::array::from_fn(|quad| {
-            std::array::from_fn(|k| super::Code::from(code(quad * QUAD + k)))
-        }),
-        scale,
-        sum: (0..BLOCK).map(|k| i32::from(code(k))).sum(),
-    }
+    ActBlock::new(&std::array::from_fn(code), scale)
 }
 
 /// Uniform in `-1..1`.
@@ -250,6 +244,8 @@ pub fn quantize_equals_specification(kernels: &dyn Kernels) {
                 let codes: Vec<i64> = out.codes.concat().into_iter().map(i64::from).collect();
                 assert_eq!(codes, expected.codes.map(i64::from));
                 assert_eq!(i64::from(out.sum), codes.iter().sum::<i64>());
+                #[cfg(target_arch = "wasm32")]
+                assert_eq!(out.nibbles, crate::kernels::nibbles::Factors::new(&expected.codes));
             }
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //! A 32-byte load holds the same four inputs of eight rows; multiplied with those four
 //! activations, repeated, and summed in pairs it leaves one lane per row, so that no kernel adds
-//! across lanes until a block ends. [`Block4`] halves that, see [`nibbles`].
+//! across lanes until a block ends. [`Block4`] halves that, see [`place4`].
 //!
 //! Scales are f32, converted once. A matrix of 8-bit codes takes 9/8 byte a weight (1.06 times
 //! its Q8_0 blocks), one of 4-bit codes 5/8 (1.11 times its Q4_0 blocks).
@@ -62,7 +62,7 @@ impl PackedBlock for Block8 {
     }
 }
 
-/// 4-bit codes, stored as `code + 8`; which half of which byte holds which, see [`nibbles`].
+/// 4-bit codes.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 pub(crate) struct Block4 {
@@ -70,45 +70,54 @@ pub(crate) struct Block4 {
     pub codes: [[u8; ROWS * QUAD]; QUADS / 2],
 }
 
-/// Where a [`Block4`] holds the four codes of a row's quad: the line, its first byte, the step to
-/// the next, and the shift within each.
+/// A line of a [`Block4`] whose codes are all zero.
+const ZERO4: [u8; ROWS * QUAD] = {
+    let mut line = [0x88; ROWS * QUAD];
+    let mut byte = 1;
+    while cfg!(target_arch = "wasm32") && byte < line.len() {
+        line[byte] = 0x08;
+        byte += 2;
+    }
+    line
+};
+
+/// Where a [`Block4`] holds the code of an input: the line, the byte among the row's four, the
+/// shift within it, and the number that is added to the code.
 ///
-/// Kernels that multiply bytes find quad `q` of all rows in the low halves of line `q` and quad
-/// `q + 4` in its high halves. WebAssembly multiplies 16-bit lanes; there a lane has the same
-/// place in four consecutive quads of a row, so that a mask and shifts by four widen the codes,
-/// and a line has four rows.
+/// Kernels that multiply bytes find inputs `4 q ..` in the low halves of line `q` and inputs
+/// `16 + 4 q ..` in its high halves. WebAssembly multiplies 16-bit lanes: there inputs `j`,
+/// `j + 8`, `j + 16` and `j + 24` share one, and the topmost is signed (see `kernels/nibbles.rs`).
 #[inline(always)]
-fn nibbles(row: usize, quad: usize) -> (usize, usize, usize, u32) {
+fn place4(input: usize) -> (usize, usize, u32, i8) {
     if cfg!(target_arch = "wasm32") {
-        let line = quad / 4 * 2 + row / 4;
-        (line, row % 4 * 2 * QUAD + quad % 4 / 2, 2, 4 * (quad % 2) as u32)
+        let (j, place) = (input % 8, input / 8);
+        (j / 2, j % 2 * 2 + place / 2, 4 * (place % 2) as u32, if place == 3 { 0 } else { 8 })
     } else {
-        (quad % 4, row * QUAD, 1, 4 * (quad / 4) as u32)
+        (input / QUAD % 4, input % QUAD, 4 * (input / 16) as u32, 8)
     }
 }
 
 impl PackedBlock for Block4 {
-    const ZERO: Self = Self { scales: [0.0; ROWS], codes: [[0x88; ROWS * QUAD]; QUADS / 2] };
+    const ZERO: Self = Self { scales: [0.0; ROWS], codes: [ZERO4; QUADS / 2] };
 
     /// The codes must be within `-8..=7`.
     fn set(&mut self, row: usize, block: &RowBlock) {
         self.scales[row] = block.scale;
-        for (quad, codes) in block.codes.as_chunks::<QUAD>().0.iter().enumerate() {
-            let (line, first, step, shift) = nibbles(row, quad);
-            for (place, code) in codes.iter().enumerate() {
-                let byte = &mut self.codes[line][first + step * place];
-                *byte = *byte & !(15 << shift) | ((code + 8) as u8 & 15) << shift;
-            }
+        for (input, code) in block.codes.iter().enumerate() {
+            let (line, byte, shift, added) = place4(input);
+            let byte = &mut self.codes[line][row * QUAD + byte];
+            *byte = *byte & !(15 << shift) | ((code + added) as u8 & 15) << shift;
         }
     }
 
     fn get(&self, row: usize) -> RowBlock {
         let mut block = RowBlock { scale: self.scales[row], codes: [0; BLOCK] };
-        for (quad, codes) in block.codes.as_chunks_mut::<QUAD>().0.iter_mut().enumerate() {
-            let (line, first, step, shift) = nibbles(row, quad);
-            for (place, code) in codes.iter_mut().enumerate() {
-                *code = (self.codes[line][first + step * place] >> shift & 15) as i8 - 8;
-            }
+        for (input, code) in block.codes.iter_mut().enumerate() {
+            let (line, byte, shift, added) = place4(input);
+            let nibble = self.codes[line][row * QUAD + byte] >> shift & 15;
+            // A signed nibble's upper half stands for negative codes.
+            let signed = if added == 0 && nibble > 7 { 16 } else { 0 };
+            *code = nibble as i8 - added - signed;
         }
         block
     }
