@@ -15,7 +15,7 @@ cargo demo [--no-serve] [--port N]
 
 cargo verify
     Format, lints (native and WebAssembly), all tests (native, WebAssembly, browser).
-    As root on Debian it installs Chromium, its driver and Node.js if they are missing.
+    As root on Debian it installs Chromium, its driver, Firefox and Node.js if they are missing.
 
 cargo xtask setup
     Installs what is missing of the above, and nothing else.

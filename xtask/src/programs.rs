@@ -1,4 +1,4 @@
-//! The programs that the tests need and cargo cannot build: a browser, its driver, Node.js.
+//! The programs that the tests need and cargo cannot build: browsers, a driver, Node.js.
 
 use std::{env, process::Command};
 
@@ -10,9 +10,10 @@ use crate::{
 };
 
 /// A program under any of its names, and the Debian package that brings it.
-const PROGRAMS: [(&[&str], &str); 3] = [
+const PROGRAMS: [(&[&str], &str); 4] = [
     (&["chromium", "google-chrome", "chromium-browser"], "chromium"),
     (&["chromedriver"], "chromium-driver"),
+    (&["firefox-esr", "firefox"], "firefox-esr"),
     (&["node"], "nodejs"),
 ];
 

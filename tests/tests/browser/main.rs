@@ -1,13 +1,14 @@
 //! The built site in a real browser, from a plain static file server.
 //!
-//! Each test opens a fresh headless Chromium on its own copy of `web/dist` (see `cargo xtask
-//! dist`; the variable `LOTWISE_DIST` names another built site). What the page shows is compared
-//! with the recorded answers of `trainer/data`, and with what the native engine computes from the
-//! same files. A missing browser is a failure.
+//! Each test opens a fresh headless Chromium (one of them Firefox) on its own copy of `web/dist`
+//! (see `cargo xtask dist`; the variable `LOTWISE_DIST` names another built site). What the page
+//! shows is compared with the recorded answers of `trainer/data`, and with what the native engine
+//! computes from the same files. A missing browser is a failure.
 
 #![cfg(not(target_arch = "wasm32"))]
 
 mod bench;
+mod firefox;
 mod native;
 mod questions;
 mod site;
