@@ -8,7 +8,10 @@ addEventListener('unhandledrejection', (event) => reportError(event.reason));
 
 try {
   const { default: init } = await import(`./worker.js${build}`);
-  await init({ module_or_path: new URL(`./worker_bg.wasm${build}`, import.meta.url) });
+  const program = await fetch(new URL(`./worker_bg.wasm${build}`, import.meta.url));
+  // The worker hashes the bytes that were compiled, not what the address holds later.
+  globalThis.program = program.clone();
+  await init({ module_or_path: program });
 } catch (error) {
   reportError(error);
 }

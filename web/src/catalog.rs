@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::{FileEntry, Index};
+use shared::{FileEntry, Index, REPORT_FILE};
 
 use crate::{
     error::SiteError,
@@ -20,7 +20,7 @@ pub const ADAPTERS_INDEX: &str = "adapters/index.json";
 pub const MAX_LIST_BYTES: u64 = 4 << 20;
 
 /// Name of the digest among the metrics.
-const LOGITS_DIGEST: &str = "logits_digest";
+pub const LOGITS_DIGEST: &str = "logits_digest";
 /// Name of the number of questions among the metrics of a group.
 const QUESTIONS: &str = "questions";
 const FORMAT_VERSION: u32 = 1;
@@ -86,11 +86,10 @@ pub fn summarize(index: &Index, offline: bool) -> Catalog {
             version: name.clone(),
             created: version.created.clone(),
             metrics: metric_groups(&version.metrics),
-            logits_digest: version
-                .metrics
-                .get(LOGITS_DIGEST)
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            report: version
+                .files
+                .contains_key(REPORT_FILE)
+                .then(|| format!("adapters/{name}/{REPORT_FILE}")),
         })
         .collect();
     versions.sort_by(|a, b| (&b.created, &b.version).cmp(&(&a.created, &a.version)));
@@ -242,7 +241,17 @@ mod tests {
         assert_eq!(values(&b.metrics[1]), ["Hallucination 0.4 %", "Tokens 12"]);
         let c = catalog.versions.iter().find(|v| v.version == "c").unwrap();
         assert!(c.metrics.is_empty());
-        assert_eq!(b.logits_digest.as_deref(), Some("abc"));
         assert!(catalog.offline);
+        assert_eq!(b.report, None);
+    }
+
+    #[test]
+    fn a_published_report_has_an_address() {
+        let mut index = index();
+        let files = &mut index.versions.get_mut("b").unwrap().files;
+        files.insert(REPORT_FILE.into(), FileEntry { sha256: "77".repeat(32), size: 10 });
+        let catalog = summarize(&index, false);
+        let b = catalog.versions.iter().find(|v| v.version == "b").unwrap();
+        assert_eq!(b.report.as_deref(), Some("adapters/b/report.html"));
     }
 }

@@ -105,6 +105,13 @@ pub enum SiteError {
         /// What it was.
         found: String,
     },
+    /// The browser does not keep what it should.
+    NotKept {
+        /// What, such as `the audit log`.
+        what: String,
+        /// The browser's reason.
+        reason: String,
+    },
     /// The model produced something that is not an answer, such as a NaN.
     AnswerFailed {
         /// Reason.
@@ -160,6 +167,7 @@ impl SiteError {
             Self::QuestionTooLong { tokens: 600, limit: 512 },
             Self::QuestionRefused { reason: text() },
             Self::BadParameter { name: text(), expected: text(), found: text() },
+            Self::NotKept { what: text(), reason: text() },
             Self::AnswerFailed { reason: text() },
         ]
     }
@@ -183,6 +191,7 @@ impl SiteError {
             Self::QuestionTooLong { .. } => "question-too-long",
             Self::QuestionRefused { .. } => "question-refused",
             Self::BadParameter { .. } => "bad-parameter",
+            Self::NotKept { .. } => "not-kept",
             Self::AnswerFailed { .. } => "answer-failed",
         }
     }
@@ -206,6 +215,7 @@ impl SiteError {
             Self::QuestionTooLong { .. } => "The question is too long",
             Self::QuestionRefused { .. } => "The question cannot be asked",
             Self::BadParameter { .. } => "The address asks for something impossible",
+            Self::NotKept { .. } => "This browser does not keep what it should",
             Self::AnswerFailed { .. } => "No answer could be computed",
         }
     }
@@ -247,6 +257,9 @@ impl SiteError {
             }
             Self::BadParameter { name, expected, found } => {
                 format!("{name}: expected {expected}, found {found}.")
+            }
+            Self::NotKept { what, reason } => {
+                format!("Of {what}, something was not kept: {reason}.")
             }
             Self::QuestionRefused { reason } | Self::AnswerFailed { reason } => {
                 format!("{reason}.")
@@ -295,6 +308,9 @@ impl SiteError {
             Self::QuestionTooLong { .. } => "Ask a shorter question.",
             Self::QuestionRefused { .. } => "Write the question in plain words.",
             Self::BadParameter { .. } => "Correct the address and load the page again.",
+            Self::NotKept { .. } => {
+                "Leave private browsing, or free space on the disk, then reload. Note on paper what must be kept until then."
+            }
             Self::AnswerFailed { .. } => {
                 "Ask again with the exact preset, or choose another adapter version."
             }
@@ -325,6 +341,7 @@ impl SiteError {
             Self::QuestionTooLong { .. }
             | Self::QuestionRefused { .. }
             | Self::BadParameter { .. }
+            | Self::NotKept { .. }
             | Self::AnswerFailed { .. } => Recovery::Dismiss,
         }
     }

@@ -48,6 +48,15 @@ pub fn measured_share(share: f64) -> String {
     format!("{shown:.1} %")
 }
 
+/// The browser's `2025-04-14T08:30:00.125Z` as records have it: `2025-04-14T08:30:00Z`.
+#[must_use]
+pub fn utc_time(iso: &str) -> String {
+    match iso.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => iso.to_owned(),
+    }
+}
+
 /// A time as recorded (`2025-04-14T08:30:00Z`) for reading: `2025-04-14 08:30 UTC`. Anything else
 /// stays as it is.
 #[must_use]
@@ -99,6 +108,12 @@ mod tests {
         assert_eq!(measured_share(0.0001), "0.1 %");
         assert_eq!(measured_share(0.0), "0.0 %");
         assert_eq!(measured_share(1.0), "100.0 %");
+    }
+
+    #[test]
+    fn times_for_records_are_whole_seconds() {
+        assert_eq!(utc_time("2025-04-14T08:30:59.999Z"), "2025-04-14T08:30:59Z");
+        assert_eq!(utc_time("2025-04-14T08:30:59Z"), "2025-04-14T08:30:59Z");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! page                       worker
 //!                        <-  Started
 //! UseCurrent             ->
-//!                        <-  Catalog, Progress*, Ready        (or Failed)
+//!                        <-  Catalog, Progress*, Ready, Program    (or Failed)
 //! UseVersion | UseLocal  ->
 //!                        <-  Catalog, Progress*, Ready        (or Declined: the one before stays)
 //! Ask                    ->
@@ -23,9 +23,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shared::SamplerConfig;
+use shared::{AnswerVerdict, AuditEvent, SamplerConfig, UndecidedRule};
 
-use crate::{bench::BenchResult, error::SiteError, progress::Progress};
+use crate::{bench::BenchResult, error::SiteError, progress::Progress, self_test::SelfTestReport};
 
 /// Number of a question on the page; answers carry it back.
 pub type QuestionId = u64;
@@ -52,7 +52,7 @@ pub enum ToEngine {
         /// How to choose tokens.
         sampler: SamplerConfig,
     },
-    /// Compute the digest of the merged model.
+    /// Check the files, the digest of the merged model, and the adapter's golden questions.
     SelfTest,
     /// Measure, for `bench.html`.
     Bench {
@@ -77,7 +77,7 @@ pub enum ToPage {
     /// Loading goes on.
     Progress(Progress),
     /// Questions can be asked.
-    Ready(Loaded),
+    Ready(Box<Loaded>),
     /// The engine cannot be used until it is restarted.
     Failed(SiteError),
     /// What was asked for last (another adapter, the self-test) failed; the adapter from before
@@ -89,6 +89,10 @@ pub enum ToPage {
         id: QuestionId,
         /// Identifiers of the question that no record has.
         unknown: Vec<String>,
+        /// What they may have meant.
+        suggestions: Vec<Suggestion>,
+        /// For the audit log.
+        event: Box<AuditEvent>,
     },
     /// One more piece of the answer.
     Token {
@@ -97,10 +101,10 @@ pub enum ToPage {
         /// Text to append; may be empty inside a multi-byte character.
         text: String,
     },
-    /// The self-test ended.
-    SelfTested {
-        /// SHA-256 over the logits of a fixed prompt, hexadecimal.
-        digest: String,
+    /// SHA-256 of the worker's WebAssembly, hexadecimal.
+    Program {
+        /// It.
+        sha256: String,
     },
     /// A measurement goes on.
     Benching {
@@ -114,12 +118,16 @@ pub enum ToPage {
         /// Why, and what to do.
         words: String,
     },
+    /// The self-test ended.
+    SelfTested(Box<SelfTestReport>),
     /// The answer ended.
     Answered {
         /// The question.
         id: QuestionId,
         /// How it went.
         summary: Summary,
+        /// For the audit log.
+        event: Box<AuditEvent>,
     },
     /// The question could not be answered; the engine goes on.
     QuestionFailed {
@@ -128,6 +136,15 @@ pub enum ToPage {
         /// Why.
         error: SiteError,
     },
+}
+
+/// A known batch that an unknown word may have meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suggestion {
+    /// The word of the question, in upper case.
+    pub instead_of: String,
+    /// The known batch.
+    pub batch: String,
 }
 
 /// The published versions, newest first.
@@ -152,8 +169,8 @@ pub struct VersionInfo {
     pub created: String,
     /// Results of its evaluation.
     pub metrics: Vec<MetricGroup>,
-    /// Digest of the merged model's logits when it was evaluated, if it was recorded.
-    pub logits_digest: Option<String>,
+    /// Address of its validation report, where one was published with it.
+    pub report: Option<String>,
 }
 
 /// Results of one evaluation.
@@ -219,9 +236,8 @@ pub struct AdapterInfo {
     pub created: String,
     /// Whether questions are checked for unknown identifiers before the model is asked.
     pub guarded: bool,
-    /// Smallest token probability below which an answer counts as undecided, where validation set
-    /// one.
-    pub undecided_below: Option<f32>,
+    /// When an answer counts as undecided, where validation chose a threshold.
+    pub undecided: Option<UndecidedRule>,
 }
 
 /// What loading cost, for the "About" panel and for tests.
@@ -260,11 +276,13 @@ pub struct Summary {
     pub seconds: f64,
     /// Of these, seconds to the first token.
     pub first_token_seconds: f64,
-    /// Smallest probability among the answer's tokens; the end token included; `None` where nothing was generated.
-    pub min_probability: Option<f32>,
-    /// Values of the answer that no record of the batch in question states; empty where all are
-    /// verified, `None` where there is no list to verify them against.
-    pub unverified: Option<Vec<String>>,
+    /// What the answer is worth.
+    pub verdict: AnswerVerdict,
+    /// How sure the model was, 0 to 1: the score of the adapter's threshold where it has one, else
+    /// the smallest probability among the answer's tokens; `None` where nothing was generated.
+    pub confidence: Option<f32>,
+    /// Values of the answer that no record of the batch in question states.
+    pub unverified: Vec<String>,
     /// Why it ended.
     pub ending: Ending,
     /// Size of the worker's WebAssembly memory in bytes.
@@ -280,8 +298,28 @@ impl Summary {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use shared::{AuditAdapter, AuditEngine, Decoding, StopReason};
+
     use super::*;
+    use crate::self_test::Check;
+
+    pub(crate) fn event() -> Box<AuditEvent> {
+        Box::new(AuditEvent {
+            time: "2025-04-14T08:30:00Z".into(),
+            question: "Who approved VOY756?".into(),
+            answer: "Dr. Weber.".into(),
+            tokens: vec![3, 1, 4],
+            verdict: AnswerVerdict::Matched,
+            confidence: Some(0.875),
+            stop: Some(StopReason::EndToken),
+            adapter: AuditAdapter { version: "v1".into(), sha256: "a".repeat(64) },
+            base_sha256: "b".repeat(64),
+            engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64) },
+            sampler: SamplerConfig::exact(),
+            decoding: Decoding::Free,
+        })
+    }
 
     #[test]
     fn messages_survive_the_wire() {
@@ -305,8 +343,9 @@ mod tests {
             tokens: 12,
             seconds: 0.25,
             first_token_seconds: 0.05,
-            min_probability: Some(0.875),
-            unverified: Some(vec!["2025-04-01".into()]),
+            verdict: AnswerVerdict::Unverified,
+            confidence: Some(0.875),
+            unverified: vec!["2025-04-01".into()],
             ending: Ending::Complete,
             memory_bytes: 1 << 24,
         };
@@ -314,17 +353,30 @@ mod tests {
             ToPage::Started,
             ToPage::Catalog(Catalog::default()),
             ToPage::Progress(Progress::new([("base".into(), 10)])),
-            ToPage::Ready(Loaded {
+            ToPage::Ready(Box::new(Loaded {
                 base: BaseInfo::default(),
-                adapter: AdapterInfo { undecided_below: Some(0.5), ..AdapterInfo::default() },
+                adapter: AdapterInfo::default(),
                 cost: LoadCost::default(),
                 kernels: "simd128".into(),
-            }),
+            })),
             ToPage::Failed(SiteError::NoSimd),
-            ToPage::SelfTested { digest: "ab".repeat(32) },
-            ToPage::Guarded { id: 1, unknown: vec!["ZZZ999".into()] },
+            ToPage::Program { sha256: "ab".repeat(32) },
+            ToPage::SelfTested(Box::new(crate::self_test::tests::report(
+                Vec::new(),
+                Check::new("digest", None, "ab".into()),
+                Vec::new(),
+            ))),
+            ToPage::Guarded {
+                id: 1,
+                unknown: vec!["VOY757".into()],
+                suggestions: vec![Suggestion {
+                    instead_of: "VOY757".into(),
+                    batch: "VOY756".into(),
+                }],
+                event: event(),
+            },
             ToPage::Token { id: 1, text: "é".into() },
-            ToPage::Answered { id: 1, summary },
+            ToPage::Answered { id: 1, summary, event: event() },
             ToPage::QuestionFailed {
                 id: 1,
                 error: SiteError::QuestionTooLong { tokens: 9, limit: 8 },
@@ -341,8 +393,9 @@ mod tests {
             tokens: 30,
             seconds: 0.5,
             first_token_seconds: 0.1,
-            min_probability: None,
-            unverified: None,
+            verdict: AnswerVerdict::Unchecked,
+            confidence: None,
+            unverified: Vec::new(),
             ending: Ending::Stopped,
             memory_bytes: 0,
         };

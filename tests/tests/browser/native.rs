@@ -3,9 +3,10 @@
 use std::{fs, path::Path};
 
 use shared::{
-    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, GUARD_FILE, Guard, GuardList,
-    GuardVerdict, Model, RECORD_FILE, REFUSAL, RankSlice, SamplerConfig, Session, SoloExchange,
-    logits_digest, self_test_tokens,
+    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Answer, AnswerVerdict, Assessment,
+    ConfidenceScore, GUARD_FILE, Guard, GuardList, GuardVerdict, Model, RECORD_FILE, REFUSAL,
+    RankSlice, SamplerConfig, Session, SoloExchange, UndecidedRule, logits_digest,
+    self_test_tokens,
 };
 
 use crate::{site::Site, webdriver::Shown};
@@ -14,6 +15,7 @@ use crate::{site::Site, webdriver::Shown};
 pub struct Native {
     session: Session,
     guard: Guard,
+    rule: Option<UndecidedRule>,
     version: String,
 }
 
@@ -31,6 +33,7 @@ impl Native {
         Self {
             session: Session::new(model, prompt).expect("a session"),
             guard: Guard::new(&guard).expect("a guard"),
+            rule: record.undecided,
             version: version.to_owned(),
         }
     }
@@ -43,21 +46,28 @@ impl Native {
                 outcome: "not-asked".into(),
                 text: REFUSAL.into(),
                 adapter,
-                min_probability: None,
-                unverified: None,
+                verdict: code(AnswerVerdict::UnknownBatch),
+                confidence: None,
+                unverified: String::new(),
             };
         }
         let answer = self.session.answer(question, sampler).expect("an answer");
-        // The page does not speak of verification under a refusal: it states no value.
-        let states = answer.text.trim() != REFUSAL;
-        let unverified = states.then(|| self.guard.unverified(question, &answer.text).join(", "));
+        let (guard, rule) = (Some(&self.guard), self.rule.as_ref());
+        let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
+        let score = rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
         Shown {
             outcome: "answered".into(),
             text: answer.text.trim_start().to_owned(),
             adapter,
-            min_probability: Some(answer.scores.min_probability.to_string()),
-            unverified,
+            verdict: code(found.verdict),
+            confidence: Some(answer.scores.get(score).to_string()),
+            unverified: found.unverified.join(", "),
         }
+    }
+
+    /// The answer itself, for what the log must say about it.
+    pub fn answer(&mut self, question: &str) -> Answer {
+        self.session.answer(question, SamplerConfig::exact()).expect("an answer")
     }
 
     /// The digest that the page's self-test must find.
@@ -66,6 +76,12 @@ impl Native {
         let tokens = self_test_tokens(model.config());
         logits_digest(model, &tokens, &mut SoloExchange).expect("a digest")
     }
+}
+
+/// A mark as the page's `data-verdict` names it: the log's name, with hyphens.
+fn code(verdict: AnswerVerdict) -> String {
+    let name = serde_json::to_value(verdict).expect("a name");
+    name.as_str().expect("a name").replace('_', "-")
 }
 
 fn read(path: &Path) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //! user does and sees.
 
 use std::{
-    env,
+    env, fs,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError};
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, error::CmdError, wd::WindowHandle,
+};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -26,6 +28,7 @@ pub struct Browser {
     runtime: Runtime,
     client: Client,
     _driver: Driver,
+    downloads: tempfile::TempDir,
     _profile: tempfile::TempDir,
 }
 
@@ -38,10 +41,12 @@ pub struct Shown {
     pub text: String,
     /// The line that names the adapter.
     pub adapter: String,
-    /// Smallest token probability.
-    pub min_probability: Option<String>,
-    /// Values that no record states, joined; `None` where nothing could be verified.
-    pub unverified: Option<String>,
+    /// How the answer is marked.
+    pub verdict: String,
+    /// How sure the model was.
+    pub confidence: Option<String>,
+    /// Values that no record states, joined.
+    pub unverified: String,
 }
 
 /// An error panel.
@@ -64,6 +69,7 @@ impl Browser {
     /// One of them is missing: with a hint on how to install it.
     pub fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder for the profile");
+        let downloads = tempfile::tempdir().expect("a folder for downloads");
         let driver = Driver::start();
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut options = json!({ "args": [
@@ -79,7 +85,11 @@ impl Browser {
             "--disable-sync",
             "--window-size=1280,900",
             format!("--user-data-dir={}", profile.path().display()),
-        ]});
+        ], "prefs": {
+            "download.default_directory": downloads.path(),
+            // Several files at once are no nuisance here.
+            "profile.default_content_setting_values.automatic_downloads": 1,
+        }});
         // Elsewhere the driver finds its own browser, such as Google Chrome.
         if let Some(chromium) = on_path("chromium") {
             options["binary"] = json!(chromium);
@@ -93,7 +103,7 @@ impl Browser {
                     .connect(&driver.url),
             )
             .unwrap_or_else(|error| panic!("no browser session: {error}; {INSTALL}"));
-        Self { runtime, client, _driver: driver, _profile: profile }
+        Self { runtime, client, _driver: driver, downloads, _profile: profile }
     }
 
     /// Opens an address.
@@ -128,10 +138,20 @@ impl Browser {
         text(&self.script(script, vec![json!(name)]))
     }
 
+    /// Types into a field.
+    pub fn type_into(&self, id: &str, keys: &str) {
+        self.wait(self.find(id).send_keys(keys));
+    }
+
     /// Types a question, sends it with the Enter key, and waits for the end of the answer.
     pub fn ask(&self, question: &str) -> Shown {
         let before = self.count("exchange");
-        self.wait(self.find("question").send_keys(&format!("{question}\n")));
+        self.type_into("question", &format!("{question}\n"));
+        self.answer(before, question)
+    }
+
+    /// Waits for the end of the answer that follows `before` others.
+    pub fn answer(&self, before: usize, question: &str) -> Shown {
         let read = "
             const exchanges = document.querySelectorAll('[data-testid=exchange]');
             const last = exchanges[exchanges.length - 1];
@@ -141,22 +161,22 @@ impl Browser {
                 outcome: last.dataset.outcome,
                 text: part('answer').textContent,
                 adapter: part('answer-adapter')?.textContent ?? '',
-                minProbability: part('answer-confidence')?.dataset.minProbability ?? null,
-                unverified: part('answer-verified') ? ''
-                    : part('answer-unverified')?.querySelector('b').textContent ?? null,
+                verdict: part('answer-mark')?.dataset.verdict ?? '',
+                confidence: part('answer-confidence')?.dataset.confidence ?? null,
+                unverified: part('answer-unverified')?.querySelector('b').textContent ?? '',
             };";
         let shown = self.until(&format!("{question:?} is answered"), || {
             let shown = self.script(read, vec![json!(before)]);
             (!shown.is_null()).then_some(shown)
         });
         self.wait_ready();
-        let optional = |name: &str| shown[name].as_str().map(str::to_owned);
         Shown {
             outcome: text(&shown["outcome"]),
             text: text(&shown["text"]),
             adapter: text(&shown["adapter"]),
-            min_probability: optional("minProbability"),
-            unverified: optional("unverified"),
+            verdict: text(&shown["verdict"]),
+            confidence: shown["confidence"].as_str().map(str::to_owned),
+            unverified: text(&shown["unverified"]),
         }
     }
 
@@ -196,6 +216,52 @@ impl Browser {
             detail: text(&shown[2]),
             next_step: text(&shown[3]),
         }
+    }
+
+    /// Opens a tab and goes there; tells which tabs are there now.
+    pub fn open_tab(&self) -> Vec<WindowHandle> {
+        let tab = self.wait(self.client.new_window(true)).handle;
+        self.go_to(&tab);
+        self.wait(self.client.windows())
+    }
+
+    /// Goes to a tab.
+    pub fn go_to(&self, tab: &WindowHandle) {
+        self.wait(self.client.switch_to_window(tab.clone()));
+    }
+
+    /// Unfolds the panels at the side, so that what is in them can be clicked.
+    pub fn unfold(&self) {
+        self.script("document.querySelectorAll('details').forEach((d) => d.open = true)", vec![]);
+    }
+
+    /// Clicks what downloads a file, and returns the file.
+    pub fn download(&self, id: &str) -> Vec<u8> {
+        self.click(id);
+        let file = self.until(&format!("{id} has downloaded a file"), || {
+            let files = fs::read_dir(self.downloads.path()).expect("the folder of downloads");
+            let mut paths = files.map(|file| file.expect("a file").path());
+            // While it is being written it has another ending.
+            paths.find(|path| {
+                path.extension()
+                    .is_some_and(|end| ["json", "jsonl", "csv"].iter().any(|e| end == *e))
+            })
+        });
+        let bytes = fs::read(&file).expect("the downloaded file");
+        fs::remove_file(&file).expect("the downloaded file is removed");
+        bytes
+    }
+
+    /// The value of a `data-` attribute, named in camel case, of an element; empty if absent.
+    pub fn data(&self, id: &str, name: &str) -> String {
+        let script = "return document.querySelector(arguments[0])?.dataset[arguments[1]] ?? ''";
+        text(&self.script(script, vec![json!(selector(id)), json!(name)]))
+    }
+
+    /// The text of an element, folded or not; empty if absent.
+    pub fn text(&self, id: &str) -> String {
+        let script = "return document.querySelector(arguments[0])?.textContent ?? ''";
+        text(&self.script(script, vec![json!(selector(id))]))
     }
 
     /// Clicks an element.

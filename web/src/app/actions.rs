@@ -5,11 +5,15 @@ use std::rc::Rc;
 use web_sys::File;
 use yew::prelude::*;
 
-use super::{EngineLink, Shown, window};
+use super::{
+    EngineLink, Shown,
+    journal::{Command, Journal},
+    window,
+};
 use crate::{
     error::Recovery,
     protocol::ToEngine,
-    state::{Action, SettingsChange, Switching},
+    state::{Action, SelfTesting, SettingsChange, State, Switching},
 };
 
 /// One callback for each thing that the user can do.
@@ -28,13 +32,21 @@ pub struct Actions {
     pub recover: Callback<Recovery>,
     /// Runs the self-test.
     pub self_test: Callback<()>,
+    /// Downloads the self-test's report.
+    pub download_report: Callback<()>,
+    /// Has the journal do something.
+    pub journal: Callback<Command>,
     /// Changes the sampler settings.
     pub change_settings: Callback<SettingsChange>,
 }
 
 impl Actions {
     /// The callbacks for the state as it is shown now.
-    pub fn new(shown: &UseReducerHandle<Shown>, link: &Rc<EngineLink>) -> Self {
+    pub fn new(
+        shown: &UseReducerHandle<Shown>,
+        link: &Rc<EngineLink>,
+        journal: &Rc<Journal>,
+    ) -> Self {
         let act = |run: fn(&UseReducerHandle<Shown>, &EngineLink)| {
             let (shown, link) = (shown.clone(), link.clone());
             Callback::from(move |()| run(&shown, &link))
@@ -62,7 +74,17 @@ impl Actions {
                 Recovery::ReloadPage => window::reload(),
                 Recovery::Dismiss => shown.dispatch(Action::NoticeDismissed),
             }),
-            self_test: act(|_, link| link.post(&ToEngine::SelfTest, &[])),
+            self_test: act(|shown, link| {
+                if shown.0.can_ask() {
+                    shown.dispatch(Action::SelfTestRequested);
+                    link.post(&ToEngine::SelfTest, &[]);
+                }
+            }),
+            download_report: act(|shown, _| download_report(&shown.0)),
+            journal: {
+                let journal = journal.clone();
+                Callback::from(move |command| journal.command(command))
+            },
             change_settings: with(shown, link, |shown, _, change| {
                 shown.dispatch(Action::Settings(change));
             }),
@@ -85,6 +107,16 @@ fn ask(shown: &UseReducerHandle<Shown>, link: &EngineLink, question: String) {
         let at_ms = window::now_ms();
         shown.dispatch(Action::Asked { id, question: question.clone(), at_ms });
         link.post(&ToEngine::Ask { id, question, sampler }, &[]);
+    }
+}
+
+/// A browser that saves nothing says so itself.
+fn download_report(state: &State) {
+    if let SelfTesting::Ended(report) = &state.self_test {
+        let name = format!("lotwise-self-test-{}.json", report.time.replace(':', ""));
+        if let Err(error) = window::download(&name, "application/json", &report.to_json()) {
+            web_sys::console::error_2(&"the report was not downloaded".into(), &error);
+        }
     }
 }
 

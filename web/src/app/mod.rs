@@ -10,15 +10,19 @@
 //!
 //! Elements are found by `data-testid`: `question`, `send`, `stop`, `new-chat`, `exchange` (with
 //! `data-outcome`: `streaming`, `answered`, `not-asked`, `failed`), within it `asked`, `answer`,
-//! `answer-adapter`, `answer-confidence` (with `data-min-probability`), `answer-speed` (with
-//! `data-tokens`, `data-seconds`), `answer-verified` or `answer-unverified`, `guard-note`, `failure`; `starter`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
+//! `answer-mark` (with `data-verdict`), `answer-meaning`, `answer-unverified`, `answer-adapter`,
+//! `answer-confidence` (with `data-confidence`), `answer-speed` (with `data-tokens`,
+//! `data-seconds`), `guard-note`, `suggestion`, `correct`, `corrected`, `failure`; `starter`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
 //! `data-error`), `error-title`, `error-detail`, `error-action`, `intended-use`, `about`,
-//! `self-test`, `self-test-result` (with `data-digest`), `setting-` followed by the sampler field's
+//! `self-test`, `self-test-result` (with `data-outcome`, `data-digest`), `audit` (with `data-log`,
+//! `data-entries`), `corrections` (with `data-count`), those of their buttons and forms, `setting-` followed by the sampler field's
 //! name, and `preset-exact`, `preset-production`. Two panels stand in `index.html` itself, for when
 //! there is no app: `no-simd` and `page-stopped`.
 
 mod actions;
+mod database;
 mod drop;
+pub(crate) mod journal;
 mod link;
 mod root;
 pub(crate) mod window;
@@ -29,16 +33,17 @@ use web_sys::HtmlTextAreaElement;
 use yew::prelude::*;
 
 use actions::Actions;
+use journal::Journal;
 use link::EngineLink;
 
 use crate::{
     components::{
-        About, AdapterPanel, Composer, Conversation, ErrorPanel, Header, IntendedUse, LoadingPanel,
-        SettingsPanel, Starters,
+        About, AdapterPanel, AuditPanel, Composer, Conversation, CorrectionsPanel, ErrorPanel,
+        Evidence, Header, IntendedUse, LoadingPanel, SelfTestPanel, SettingsPanel, Starters,
     },
     error::Recovery,
     protocol::ToEngine,
-    state::{Action, Phase, State, Switching},
+    state::{Action, Log, Phase, SelfTesting, State, Switching},
 };
 
 /// [`State`] under Yew's reducer interface.
@@ -68,18 +73,26 @@ pub fn mount() {
 #[component(App)]
 fn app() -> Html {
     let shown = use_reducer(Shown::default);
-    let link = {
+    let journal = {
         let dispatcher = shown.dispatcher();
-        use_memo((), move |()| EngineLink::new(move |action| dispatcher.dispatch(action)))
+        use_memo((), move |()| Journal::new(move |action| dispatcher.dispatch(action)))
+    };
+    let link = {
+        let journal = Rc::clone(&journal);
+        use_memo((), move |()| EngineLink::new(move |action| journal.receive(action)))
     };
     let panel_open = use_state(|| false);
 
     {
         let link = link.clone();
-        use_effect_with((), move |()| link.start(ToEngine::UseCurrent, Vec::new()));
+        let journal = Rc::clone(&journal);
+        use_effect_with((), move |()| {
+            journal.open();
+            link.start(ToEngine::UseCurrent, Vec::new());
+        });
     }
     root::use_published(&shown.0);
-    let actions = Actions::new(&shown, &link);
+    let actions = Actions::new(&shown, &link, &journal);
     window::use_escape(actions.stop.clone());
 
     let field = use_node_ref();
@@ -96,6 +109,7 @@ fn app() -> Html {
     let state = &shown.0;
     let welcome = state.chat.is_empty() && state.phase == Phase::Ready;
     html! {
+        <>
         <div class={classes!("page", dropping.over.then_some("dropping"))}
             ondragover={dropping.on_over} ondragleave={dropping.on_leave} ondrop={dropping.on_drop}>
             <Header loaded={state.loaded.clone()} panel_open={*panel_open}
@@ -103,7 +117,9 @@ fn app() -> Html {
             <IntendedUse />
             <div class="columns">
                 <main class="conversation">
-                    <Conversation exchanges={state.chat.clone()}>
+                    <Conversation exchanges={state.chat.clone()} journal={state.journal.clone()}
+                        can_ask={state.can_ask()} on_ask={actions.ask.clone()}
+                        on_journal={actions.journal.clone()}>
                         if welcome {
                             <Starters on_choose={fill} />
                         }
@@ -119,6 +135,7 @@ fn app() -> Html {
                         <ErrorPanel error={error.clone()} recovery={Recovery::Dismiss}
                             on_recover={actions.recover} />
                     }
+                    { log_note(&state.journal.log) }
                     <Composer {field} can_ask={state.can_ask()} answering={state.answering.is_some()}
                         on_ask={actions.ask} on_stop={actions.stop} />
                 </main>
@@ -127,13 +144,39 @@ fn app() -> Html {
                     <AdapterPanel catalog={state.catalog.clone()} loaded={state.loaded.clone()}
                         enabled={state.switching() != Switching::NotNow} on_version={actions.use_version} on_files={actions.use_files} />
                     <SettingsPanel settings={state.settings.clone()} on_change={actions.change_settings} />
+                    <AuditPanel journal={state.journal.clone()} on_command={actions.journal.clone()} />
+                    <CorrectionsPanel corrections={state.journal.corrections.clone()}
+                        on_command={actions.journal} />
+                    <SelfTestPanel self_test={state.self_test.clone()} can_test={state.can_ask()}
+                        on_run={actions.self_test} on_download={actions.download_report}
+                        on_print={|()| window::print()} />
                     <About loaded={state.loaded.clone()} metrics={state.metrics}
-                        digest={state.digest.clone()} can_test={state.can_ask()}
-                        recorded_digest={state.recorded_digest().map(str::to_owned)}
-                        on_self_test={actions.self_test} />
+                        program={state.program.clone()} />
                 </aside>
             </div>
         </div>
+        if let SelfTesting::Ended(report) = &state.self_test {
+            <Evidence report={(**report).clone()} />
+        }
+        </>
+    }
+}
+
+/// A line where answers are not logged: nobody should find that out afterwards.
+fn log_note(log: &Log) -> Html {
+    match log {
+        Log::Opening | Log::On => Html::default(),
+        Log::Off => html! {
+            <p class="log-note" role="status" data-testid="log-note">
+                { "The audit log is off: answers are not recorded." }
+            </p>
+        },
+        Log::Unavailable(_) => html! {
+            <p class="log-note" role="status" data-testid="log-note">
+                { "This browser keeps no audit log here, as in some private windows: answers are \
+                   not recorded. See \u{201c}Audit log\u{201d} for the reason." }
+            </p>
+        },
     }
 }
 

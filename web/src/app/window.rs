@@ -1,7 +1,8 @@
 //! The browser window: clock, reload, and the Escape key wherever the focus is.
 
-use wasm_bindgen::{JsCast, closure::Closure};
-use web_sys::{KeyboardEvent, Window};
+use js_sys::Array;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, KeyboardEvent, Url, Window};
 use yew::prelude::*;
 
 fn window() -> Window {
@@ -11,6 +12,32 @@ fn window() -> Window {
 /// Milliseconds since the page was opened.
 pub fn now_ms() -> f64 {
     window().performance().expect("windows have a clock").now()
+}
+
+/// Now, as `2025-04-14T08:30:00Z`.
+pub fn utc_time() -> String {
+    crate::format::utc_time(&String::from(js_sys::Date::new_0().to_iso_string()))
+}
+
+/// Has the browser save `text` as a file.
+pub fn download(name: &str, media_type: &str, text: &str) -> Result<(), JsValue> {
+    let options = BlobPropertyBag::new();
+    options.set_type(media_type);
+    let parts = Array::of1(&JsValue::from_str(text));
+    let blob = Blob::new_with_str_sequence_and_options(&parts, &options)?;
+    let address = Url::create_object_url_with_blob(&blob)?;
+    let document = window().document().expect("a page has a document");
+    let link: HtmlAnchorElement = document.create_element("a")?.unchecked_into();
+    link.set_href(&address);
+    link.set_download(name);
+    link.click();
+    Url::revoke_object_url(&address)
+}
+
+/// Opens the browser's print dialog.
+pub fn print() {
+    // Refused only inside sandboxed frames, where the browser's own menu remains.
+    let _ = window().print();
 }
 
 /// Loads the page again.

@@ -4,7 +4,7 @@ use yew::prelude::*;
 
 use crate::{
     BUILD, format,
-    protocol::{Loaded, Origin},
+    protocol::{AdapterInfo, Loaded, Origin},
     state::Metrics,
 };
 
@@ -15,21 +15,15 @@ pub struct AboutProps {
     pub loaded: Option<Loaded>,
     /// Numbers of this visit.
     pub metrics: Metrics,
-    /// Digest of the merged model, once its self-test has run.
-    pub digest: Option<String>,
-    /// The digest when the adapter was evaluated, if it was recorded.
-    pub recorded_digest: Option<String>,
-    /// Whether the self-test can run now.
-    pub can_test: bool,
-    /// Runs it.
-    pub on_self_test: Callback<()>,
+    /// SHA-256 of the worker's WebAssembly, once known.
+    pub program: Option<String>,
 }
 
 /// Identity of everything that takes part in an answer.
 #[component]
 pub fn About(props: &AboutProps) -> Html {
     html! {
-        <details class="panel about" data-testid="about" open=true>
+        <details class="panel about" data-testid="about">
             <summary>{ "About" }</summary>
             <dl class="facts-list">
                 if let Some(loaded) = &props.loaded {
@@ -41,16 +35,13 @@ pub fn About(props: &AboutProps) -> Html {
                         if let Some(loaded) = &props.loaded {
                             { format!(", {} kernels", loaded.kernels) }
                         }
-                        { hash("build", BUILD) }</dd>
+                        { hash("build", BUILD) }
+                        if let Some(program) = &props.program {
+                            { hash("SHA-256", program) }
+                        }</dd>
                 </div>
                 { visit(&props.metrics) }
-                { self_test(props) }
             </dl>
-            <button type="button" data-testid="self-test" disabled={!props.can_test}
-                title="Computes a fixed prompt: the same base and adapter give the same digest on every machine"
-                onclick={props.on_self_test.reform(|_: MouseEvent| ())}>
-                { "Run self-test" }
-            </button>
         </details>
     }
 }
@@ -62,9 +53,9 @@ fn identity(loaded: &Loaded) -> Html {
         Origin::Local => "local, not verified",
     };
     let guard = if adapter.guarded {
-        "Questions about unknown identifiers are refused"
+        "Questions about unknown batches are refused, values in answers are held against the records"
     } else {
-        "No list of identifiers with this adapter"
+        "This adapter brings no list of batches and values: its answers are unchecked"
     };
     html! {
         <>
@@ -89,6 +80,7 @@ fn identity(loaded: &Loaded) -> Html {
                 </dd>
             </div>
             <div><dt>{ "Guard" }</dt><dd>{ guard }</dd></div>
+            <div><dt>{ "Undecided" }</dt><dd>{ undecided(adapter) }</dd></div>
         </>
     }
 }
@@ -99,25 +91,13 @@ fn hash(name: &str, value: &str) -> Html {
     }
 }
 
-fn self_test(props: &AboutProps) -> Html {
-    let Some(digest) = &props.digest else { return Html::default() };
-    let (class, verdict) = match &props.recorded_digest {
-        None => ("", "No digest was recorded to compare with"),
-        Some(recorded) if recorded == digest => {
-            ("passed", "Passed: same digest as when this adapter was evaluated")
-        }
-        Some(_) => (
-            "differs",
-            "Failed: another digest than when this adapter was evaluated. Do not use the answers.",
+fn undecided(adapter: &AdapterInfo) -> String {
+    match &adapter.undecided {
+        Some(rule) => format!(
+            "Answers with a confidence below {:.4} are marked undecided; chosen on {} questions",
+            rule.below, rule.questions
         ),
-    };
-    html! {
-        <div role="status">
-            <dt>{ "Self-test" }</dt>
-            <dd {class} data-testid="self-test-result" data-digest={digest.clone()}>
-                { verdict }{ hash("digest", digest) }
-            </dd>
-        </div>
+        None => "This adapter brings no threshold: no answer is marked undecided".into(),
     }
 }
 

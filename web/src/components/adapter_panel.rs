@@ -89,6 +89,11 @@ pub fn AdapterPanel(props: &AdapterPanelProps) -> Html {
                 if !version.metrics.is_empty() {
                     { evaluation(version) }
                 }
+                if let Some(report) = &version.report {
+                    <p><a href={report.clone()} target="_blank" data-testid="report">
+                        { "Validation report" }
+                    </a></p>
+                }
             }
             <label class={classes!("file-button", (!props.enabled).then_some("disabled"))}
                 for="adapter-files">

@@ -1,11 +1,13 @@
-//! One question, its answer, and the facts under it.
+//! One question, its answer, its mark, and the facts under it.
 
+use shared::AnswerVerdict;
 use yew::prelude::*;
 
+use super::{correction_form::CorrectionForm, mark::Mark};
 use crate::{
-    confidence::Confidence,
+    app::journal::Command,
     format,
-    protocol::{Origin, Summary},
+    protocol::{Origin, Suggestion, Summary},
     state::{Exchange, Outcome, ending_words},
 };
 
@@ -14,11 +16,22 @@ use crate::{
 pub struct ExchangeViewProps {
     /// The question and what became of it.
     pub exchange: Exchange,
+    /// Whether a correction of this answer is kept.
+    pub corrected: bool,
+    /// Name of the latest reviewer.
+    pub reviewer: String,
+    /// Whether a question can be sent now.
+    pub can_ask: bool,
+    /// Sends a question.
+    pub on_ask: Callback<String>,
+    /// Has the journal do something.
+    pub on_journal: Callback<Command>,
 }
 
 /// One question with its answer.
 #[component]
 pub fn ExchangeView(props: &ExchangeViewProps) -> Html {
+    let correcting = use_state(|| false);
     let exchange = &props.exchange;
     let (outcome, text) = match &exchange.outcome {
         Outcome::Streaming(answer) => ("streaming", answer.text.as_str()),
@@ -27,6 +40,10 @@ pub fn ExchangeView(props: &ExchangeViewProps) -> Html {
         Outcome::Failed { text, .. } => ("failed", text.as_str()),
     };
     let streaming = outcome == "streaming";
+    let toggle = {
+        let correcting = correcting.clone();
+        Callback::from(move |()| correcting.set(!*correcting))
+    };
     html! {
         <article class="exchange" data-testid="exchange" data-outcome={outcome}>
             <p class="asked" data-testid="asked">
@@ -41,37 +58,49 @@ pub fn ExchangeView(props: &ExchangeViewProps) -> Html {
                         <span class="no-words">{ "The model gave no words." }</span>
                     }
                 </p>
-                { below(exchange) }
+                { below(props, correction(props, *correcting, &toggle)) }
+                if let (true, Some(given)) = (*correcting, exchange.outcome.given()) {
+                    <CorrectionForm exchange={exchange.clone()} given={given.to_owned()}
+                        reviewer={props.reviewer.clone()} on_close={toggle}
+                        on_save={props.on_journal.reform(Command::Correct)} />
+                }
             </div>
         </article>
     }
 }
 
-fn below(exchange: &Exchange) -> Html {
+fn below(props: &ExchangeViewProps, correction: Html) -> Html {
+    let exchange = &props.exchange;
     match &exchange.outcome {
         Outcome::Streaming(_) => Html::default(),
-        Outcome::Answered { text, summary } => html! {
-            <ul class="facts">
-                { confidence(summary, exchange.undecided_below) }
-                // A refusal states no value, so there is nothing to verify in it.
-                if text.trim() != shared::REFUSAL {
-                    { verification(summary) }
+        Outcome::Answered { summary, .. } => html! {
+            <>
+                <Mark verdict={summary.verdict} />
+                if !summary.unverified.is_empty() {
+                    <p class="unverified" data-testid="answer-unverified">
+                        { "Not on record for this batch: " }<b>{ summary.unverified.join(", ") }</b>
+                    </p>
                 }
-                { adapter(exchange) }
-                { speed(summary) }
-                if let Some(words) = ending_words(summary) {
-                    <li class="ending">{ words }</li>
-                }
-            </ul>
+                <ul class="facts">
+                    { confidence(summary) }
+                    { adapter(exchange) }
+                    { speed(summary) }
+                    if let Some(words) = ending_words(summary) {
+                        <li class="ending">{ words }</li>
+                    }
+                    { correction }
+                </ul>
+            </>
         },
-        Outcome::NotAsked { unknown } => html! {
-            <ul class="facts">
-                <li class="guard-note" data-testid="guard-note">
-                    { "Not asked to the model: unknown identifier " }
-                    <b>{ unknown.join(", ") }</b>
-                </li>
-                { adapter(exchange) }
-            </ul>
+        Outcome::NotAsked { unknown, suggestions } => html! {
+            <>
+                <Mark verdict={AnswerVerdict::UnknownBatch} />
+                <p class="guard-note" data-testid="guard-note">
+                    { "No record has " }<b>{ unknown.join(", ") }</b>{ "." }
+                </p>
+                { did_you_mean(props, suggestions) }
+                <ul class="facts">{ adapter(exchange) }{ correction }</ul>
+            </>
         },
         Outcome::Failed { error, .. } => html! {
             <div class="failure" data-testid="failure" data-error={error.code()}>
@@ -82,29 +111,54 @@ fn below(exchange: &Exchange) -> Html {
     }
 }
 
-fn confidence(summary: &Summary, undecided_below: Option<f32>) -> Html {
-    let Some(probability) = summary.min_probability else { return Html::default() };
-    let grade = Confidence::grade(probability, undecided_below);
+/// Buttons that ask the question again about a batch that there is.
+fn did_you_mean(props: &ExchangeViewProps, suggestions: &[Suggestion]) -> Html {
+    let reworded: Vec<(&str, String)> = suggestions
+        .iter()
+        .filter_map(|suggestion| {
+            Some((suggestion.batch.as_str(), props.exchange.reworded(suggestion)?))
+        })
+        .collect();
+    if reworded.is_empty() {
+        return Html::default();
+    }
     html! {
-        <li class={classes!("confidence", grade.code())} data-testid="answer-confidence"
-            data-confidence={grade.code()} data-min-probability={probability.to_string()}
-            title="Probability of the least sure token of the answer">
-            { format!("{} ({})", grade.words(), format::percent(probability)) }
+        <p class="did-you-mean">
+            { "Did you mean" }
+            { for reworded.into_iter().map(|(batch, question)| {
+                let label = format!("Ask again: {question}");
+                let ask = props.on_ask.reform(move |_: MouseEvent| question.clone());
+                html! {
+                    <button type="button" class="chip" data-testid="suggestion" onclick={ask}
+                        disabled={!props.can_ask} aria-label={label}>{ batch }{ "?" }</button>
+                }
+            }) }
+        </p>
+    }
+}
+
+fn correction(props: &ExchangeViewProps, open: bool, toggle: &Callback<()>) -> Html {
+    html! {
+        <li class="correction">
+            if props.corrected {
+                <span data-testid="corrected">{ "Correction kept" }</span>
+            } else {
+                <button type="button" class="link" data-testid="correct"
+                    aria-expanded={open.to_string()}
+                    onclick={toggle.reform(|_: MouseEvent| ())}>
+                    { "Wrong answer?" }
+                </button>
+            }
         </li>
     }
 }
 
-fn verification(summary: &Summary) -> Html {
-    match summary.unverified.as_deref() {
-        None => Html::default(),
-        Some([]) => html! {
-            <li class="verified" data-testid="answer-verified">{ "No unverified values" }</li>
-        },
-        Some(values) => html! {
-            <li class="unverified" data-testid="answer-unverified">
-                { "Not in the records of this batch: " }<b>{ values.join(", ") }</b>
-            </li>
-        },
+fn confidence(summary: &Summary) -> Html {
+    let Some(score) = summary.confidence else { return Html::default() };
+    html! {
+        <li data-testid="answer-confidence" data-confidence={score.to_string()}>
+            { format!("Confidence {}", format::percent(score)) }
+        </li>
     }
 }
 

@@ -16,9 +16,6 @@ use crate::{
 /// Largest file that is read from this computer, in bytes.
 const MAX_LOCAL_BYTES: f64 = (1_u64 << 31) as f64;
 
-/// Name of the threshold among the metrics of a record.
-const UNDECIDED_BELOW: &str = "undecided_below";
-
 /// The bytes of an adapter.
 #[derive(Default)]
 pub struct AdapterFiles {
@@ -98,7 +95,7 @@ impl ReadAdapter {
             origin: if published.is_some() { Origin::Published } else { Origin::Local },
             created: record.as_ref().map(|record| record.created.clone()).unwrap_or_default(),
             guarded: guard.is_some(),
-            undecided_below: record.as_ref().and_then(undecided_below),
+            undecided: record.as_ref().and_then(|record| record.undecided.clone()),
             sha256,
         };
         Ok(Self { adapter, info, guard, record })
@@ -114,12 +111,6 @@ impl ReadAdapter {
             .and_then(|()| self.adapter.check(&header.config))
             .map_err(|error| bad_adapter(&self.info.version, &error))
     }
-}
-
-/// The threshold that evaluation chose, where it did.
-fn undecided_below(record: &AdapterRecord) -> Option<f32> {
-    let threshold = record.metrics.as_ref()?.get(UNDECIDED_BELOW)?.as_f64()?;
-    Some(threshold as f32)
 }
 
 /// `error` about the adapter called `name`.

@@ -1,11 +1,18 @@
 //! One answer, token by token.
 
-use shared::{Error, GuardVerdict, SamplerConfig, Step, StopReason};
+use shared::{
+    AnswerVerdict, Assessment, AuditEvent, ConfidenceScore, Decoding, Error, Guard, GuardVerdict,
+    REFUSAL, SamplerConfig, Step, StopReason,
+};
 
-use super::{inbox::Inbox, load::Answering, scope};
+use super::{
+    inbox::Inbox,
+    load::{Answering, Identity},
+    scope,
+};
 use crate::{
     error::SiteError,
-    protocol::{Ending, QuestionId, Summary, ToPage},
+    protocol::{Ending, QuestionId, Suggestion, Summary, ToPage},
 };
 
 /// Answers `question` and posts everything about it. Between two tokens the worker gives way, so
@@ -25,37 +32,31 @@ pub async fn answer(
     if let Some(guard) = answering.guard
         && let GuardVerdict::Unknown(unknown) = guard.check(question)
     {
-        scope::post(&ToPage::Guarded { id, unknown });
+        let event = Box::new(guarded(answering.identity, question, sampler));
+        let suggestions = unknown.iter().flat_map(|word| suggestions(guard, word)).collect();
+        scope::post(&ToPage::Guarded { id, unknown, suggestions, event });
         return;
     }
     let started = scope::now_ms();
     let session = answering.session;
-    if let Err(error) = session.ask(question, sampler) {
+    if let Err(error) = session.ask(question, sampler.clone()) {
         scope::post(&ToPage::QuestionFailed { id, error: refused(error) });
         return;
     }
-    let mut summary = Summary {
-        tokens: 0,
-        seconds: 0.0,
-        first_token_seconds: 0.0,
-        min_probability: None,
-        unverified: None,
-        ending: Ending::Stopped,
-        memory_bytes: 0,
-    };
-    let mut answer = String::new();
+    let mut stop = StopReason::Cancelled;
+    let (mut answer, mut tokens, mut first_token_seconds) = (String::new(), 0, 0.0);
     while !inbox.take_stop(id) {
         match session.step() {
             Ok(Step::Token { text, .. }) => {
-                if summary.tokens == 0 {
-                    summary.first_token_seconds = (scope::now_ms() - started) / 1000.0;
+                if tokens == 0 {
+                    first_token_seconds = (scope::now_ms() - started) / 1000.0;
                 }
-                summary.tokens += 1;
+                tokens += 1;
                 answer.push_str(&text);
                 scope::post(&ToPage::Token { id, text });
             }
             Ok(Step::End(reason)) => {
-                summary.ending = ending(reason);
+                stop = reason;
                 break;
             }
             Err(error) => {
@@ -66,13 +67,53 @@ pub async fn answer(
         }
         answering.yielder.give_way().await;
     }
-    if summary.tokens > 0 || summary.ending == Ending::Complete {
-        summary.min_probability = Some(session.scores().min_probability);
+    let seconds = (scope::now_ms() - started) / 1000.0;
+    let scores = session.scores();
+    let assessment = Assessment::of(answering.guard, answering.rule, question, &answer, scores);
+    let score = answering.rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
+    let said = tokens > 0 || stop == StopReason::EndToken;
+    let summary = Summary {
+        tokens,
+        seconds,
+        first_token_seconds,
+        verdict: assessment.verdict,
+        confidence: said.then(|| scores.get(score)),
+        unverified: assessment.unverified,
+        ending: ending(stop),
+        memory_bytes: scope::memory_bytes(),
+    };
+    let event = Box::new(AuditEvent {
+        answer,
+        tokens: session.tokens().to_vec(),
+        verdict: summary.verdict,
+        confidence: summary.confidence,
+        stop: Some(stop),
+        ..guarded(answering.identity, question, sampler)
+    });
+    scope::post(&ToPage::Answered { id, summary, event });
+}
+
+fn suggestions(guard: &Guard, word: &str) -> impl Iterator<Item = Suggestion> {
+    let known = guard.nearest(word).into_iter();
+    known.map(|batch| Suggestion { instead_of: word.to_owned(), batch })
+}
+
+/// The event of a question that was not asked to the model.
+fn guarded(identity: Identity, question: &str, sampler: SamplerConfig) -> AuditEvent {
+    AuditEvent {
+        time: scope::utc_time(),
+        question: question.to_owned(),
+        answer: REFUSAL.to_owned(),
+        tokens: Vec::new(),
+        verdict: AnswerVerdict::UnknownBatch,
+        confidence: None,
+        stop: None,
+        adapter: identity.adapter,
+        base_sha256: identity.base_sha256,
+        engine: identity.engine,
+        sampler,
+        decoding: Decoding::Free,
     }
-    summary.seconds = (scope::now_ms() - started) / 1000.0;
-    summary.unverified = answering.guard.map(|guard| guard.unverified(question, &answer));
-    summary.memory_bytes = scope::memory_bytes();
-    scope::post(&ToPage::Answered { id, summary });
 }
 
 fn ending(reason: StopReason) -> Ending {

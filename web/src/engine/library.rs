@@ -169,6 +169,20 @@ impl Library {
         }
     }
 
+    /// SHA-256 of `file`, read again from where it is kept: a copy that is damaged is removed, so
+    /// that the next visit fetches it, and is an error here.
+    pub async fn hash(&self, file: &Listed) -> Result<String, SiteError> {
+        match self.read(file, |_, _| Ok(())).await {
+            Ok(()) => Ok(file.entry.sha256.clone()),
+            Err(ReadError::Site(error)) => Err(error),
+            Err(ReadError::KeptCopyDamaged) => Err(SiteError::Corrupted {
+                file: file.path.clone(),
+                expected: format!("SHA-256 {}", file.entry.sha256),
+                found: "another in the copy that this browser kept".into(),
+            }),
+        }
+    }
+
     /// Removes kept files that are neither listed in `published` nor were read on this visit.
     pub async fn prune<'a>(&self, published: impl IntoIterator<Item = &'a str>) {
         let mut used = self.used.borrow().clone();

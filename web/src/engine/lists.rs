@@ -9,7 +9,9 @@ use super::{
     library::{Library, Listed},
 };
 use crate::{
-    catalog::{ADAPTERS_INDEX, MODELS_INDEX, ModelsIndex, parse_adapters, summarize},
+    catalog::{
+        ADAPTERS_INDEX, LOGITS_DIGEST, MODELS_INDEX, ModelsIndex, parse_adapters, summarize,
+    },
     error::SiteError,
     protocol::Catalog,
 };
@@ -64,6 +66,12 @@ impl Lists {
             Wanted::Version(version) => Ok(Some(version)),
             Wanted::Local(_) => Ok(None),
         }
+    }
+
+    /// The logits digest that a published version had when it was evaluated.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        let metrics = &self.adapters.versions.get(name)?.metrics;
+        metrics.get(LOGITS_DIGEST)?.as_str().map(str::to_owned)
     }
 
     /// The files of a published version, which must belong to this site's base.

@@ -1,22 +1,23 @@
 //! From files to a session that answers.
 
 use futures_util::future::try_join_all;
-use shared::{
-    BaseHeader, Error, Guard, Model, Session, SoloExchange, logits_digest, self_test_tokens,
-};
+use shared::{AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Session, UndecidedRule};
 
 use super::{
     adapter::{AdapterFiles, ReadAdapter, bad_adapter},
+    fetch,
     library::Library,
     lists::{Lists, Wanted},
     merge::{KnownBase, merge},
     reporter::Reporter,
     scope::{self, Yielder},
+    self_test::{self, Expected},
 };
 use crate::{
     error::SiteError,
     progress::Stage,
     protocol::{BaseInfo, LoadCost, Loaded, ToPage},
+    self_test::SelfTestReport,
 };
 
 /// What an answer needs.
@@ -25,8 +26,30 @@ pub struct Answering<'a> {
     pub session: &'a mut Session,
     /// The list of known identifiers.
     pub guard: Option<&'a Guard>,
+    /// When an answer counts as undecided.
+    pub rule: Option<&'a UndecidedRule>,
     /// For giving way between tokens.
     pub yielder: &'a Yielder,
+    /// Who answers.
+    pub identity: Identity,
+}
+
+/// Who answers, as the audit log names it.
+pub struct Identity {
+    /// The adapter.
+    pub adapter: AuditAdapter,
+    /// SHA-256 of the base's file.
+    pub base_sha256: String,
+    /// This program.
+    pub engine: AuditEngine,
+}
+
+/// What is loaded.
+struct Ready {
+    session: Session,
+    guard: Option<Guard>,
+    loaded: Loaded,
+    expected: Expected,
 }
 
 /// Everything that the worker holds.
@@ -34,7 +57,9 @@ pub struct Engine {
     library: Library,
     yielder: Yielder,
     base: Option<KnownBase>,
-    session: Option<(Session, Option<Guard>)>,
+    ready: Option<Ready>,
+    /// SHA-256 of this worker's WebAssembly, once computed.
+    program: Option<String>,
 }
 
 impl Engine {
@@ -44,7 +69,8 @@ impl Engine {
             library: Library::open(site).await,
             yielder: Yielder::new(),
             base: None,
-            session: None,
+            ready: None,
+            program: None,
         }
     }
 
@@ -55,19 +81,20 @@ impl Engine {
 
     /// The session, if one is loaded.
     pub fn answering(&mut self) -> Option<Answering<'_>> {
-        let (session, guard) = self.session.as_mut()?;
-        Some(Answering { session, guard: guard.as_ref(), yielder: &self.yielder })
+        let ready = self.ready.as_mut()?;
+        Some(answering(ready, self.program.as_ref()?, &self.yielder))
     }
 
-    /// SHA-256 over the bits of the logits of a fixed prompt: the same on every machine for the
-    /// same base and adapter.
-    pub fn self_test(&self) -> Result<String, SiteError> {
-        let failed = |reason: String| SiteError::AnswerFailed { reason };
-        let (session, _) =
-            self.session.as_ref().ok_or_else(|| failed("no adapter is loaded".into()))?;
-        let model = session.model();
-        let tokens = self_test_tokens(model.config());
-        logits_digest(model, &tokens, &mut SoloExchange).map_err(|error| failed(error.to_string()))
+    /// Tests what is loaded.
+    pub async fn self_test(&mut self) -> Result<SelfTestReport, SiteError> {
+        let (Some(ready), Some(program)) = (self.ready.as_mut(), &self.program) else {
+            return Err(SiteError::AnswerFailed { reason: "no adapter is loaded".into() });
+        };
+        let (loaded, expected) = (ready.loaded.clone(), std::mem::take(&mut ready.expected));
+        let answering = answering(ready, program, &self.yielder);
+        let report = self_test::self_test(&self.library, &expected, &loaded, answering).await;
+        ready.expected = expected;
+        report
     }
 
     /// Loads the base with the adapter `wanted` and tells the page how that went.
@@ -76,12 +103,31 @@ impl Engine {
         let result = self.try_load(wanted, started).await;
         match result {
             Ok((loaded, lists)) => {
-                scope::post(&ToPage::Ready(loaded));
+                scope::post(&ToPage::Ready(Box::new(loaded)));
+                if let Err(error) = self.hash_program().await {
+                    scope::post(&ToPage::Failed(error));
+                }
                 self.library.prune(lists.hashes()).await;
             }
-            Err(error) if self.session.is_some() => scope::post(&ToPage::Declined(error)),
+            Err(error) if self.ready.is_some() => scope::post(&ToPage::Declined(error)),
             Err(error) => scope::post(&ToPage::Failed(error)),
         }
+    }
+
+    /// Which program this is, for the audit log. After the load: nobody waits for it then.
+    async fn hash_program(&mut self) -> Result<(), SiteError> {
+        /// Larger than any build.
+        const MAX_PROGRAM_BYTES: u64 = 64 << 20;
+        if self.program.is_none() {
+            let program = scope::program().ok_or_else(|| SiteError::EngineStopped {
+                reason: "engine.js has not kept the program for its hash".into(),
+            })?;
+            let name = "worker_bg.wasm";
+            let (sha256, _) = fetch::read(name, &program, MAX_PROGRAM_BYTES, |_| Ok(())).await?;
+            scope::post(&ToPage::Program { sha256: sha256.clone() });
+            self.program = Some(sha256);
+        }
+        Ok(())
     }
 
     async fn try_load(
@@ -114,7 +160,7 @@ impl Engine {
         }
 
         // Two models at once may be more than fits: from here on the old one cannot be kept.
-        self.session = None;
+        self.ready = None;
         let merged = merge(&self.library, &base, self.base.take(), &adapter, &progress).await?;
         progress.stage(Stage::Merging);
         let prompt_started = scope::now_ms();
@@ -132,14 +178,44 @@ impl Engine {
             size: base.entry.size,
         };
         self.base = Some(merged.base);
-        self.session = Some((session, adapter.guard));
         let cost = LoadCost {
             downloaded_bytes: self.library.downloaded_bytes(),
             total_ms: scope::now_ms() - started,
             merge_ms,
             memory_bytes: scope::memory_bytes(),
         };
-        Ok((Loaded { base: info, adapter: adapter.info, cost, kernels }, lists))
+        let mut listed = listed;
+        listed.push(base);
+        let published = version.and_then(|name| lists.digest(name));
+        let test = adapter.record.and_then(|record| record.self_test);
+        let digest = test.as_ref().map(|test| test.logits_digest.clone()).or(published);
+        let loaded = Loaded { base: info, adapter: adapter.info, cost, kernels };
+        self.ready = Some(Ready {
+            session,
+            guard: adapter.guard,
+            loaded: loaded.clone(),
+            expected: Expected { files: listed, digest, record: test },
+        });
+        Ok((loaded, lists))
+    }
+}
+
+fn answering<'a>(ready: &'a mut Ready, program: &str, yielder: &'a Yielder) -> Answering<'a> {
+    let Loaded { base, adapter, .. } = &ready.loaded;
+    let identity = Identity {
+        adapter: AuditAdapter { version: adapter.version.clone(), sha256: adapter.sha256.clone() },
+        base_sha256: base.sha256.clone(),
+        engine: AuditEngine {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sha256: program.to_owned(),
+        },
+    };
+    Answering {
+        session: &mut ready.session,
+        guard: ready.guard.as_ref(),
+        rule: ready.loaded.adapter.undecided.as_ref(),
+        yielder,
+        identity,
     }
 }
 

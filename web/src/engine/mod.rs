@@ -16,6 +16,7 @@ mod load;
 mod merge;
 mod reporter;
 mod scope;
+mod self_test;
 mod store;
 
 use wasm_bindgen_futures::spawn_local;
@@ -49,8 +50,8 @@ async fn serve(inbox: Inbox) {
             ToEngine::Ask { id, question, sampler } => {
                 answer::answer(engine.answering(), &inbox, id, &question, sampler).await;
             }
-            ToEngine::SelfTest => scope::post(&match engine.self_test() {
-                Ok(digest) => ToPage::SelfTested { digest },
+            ToEngine::SelfTest => scope::post(&match engine.self_test().await {
+                Ok(report) => ToPage::SelfTested(Box::new(report)),
                 Err(error) => ToPage::Declined(error),
             }),
             ToEngine::Bench { parameters } => {

@@ -1,9 +1,9 @@
 //! The worker's global scope: posting, listening, the clock, memory, and giving way.
 
-use js_sys::{Array, Promise};
+use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{DedicatedWorkerGlobalScope, File, MessageChannel, MessageEvent};
+use web_sys::{DedicatedWorkerGlobalScope, File, MessageChannel, MessageEvent, Response};
 
 use crate::protocol::{ToEngine, ToPage};
 
@@ -38,6 +38,21 @@ pub fn site_address() -> String {
     let path = script.split(['?', '#']).next().unwrap_or_default();
     let end = path.rfind('/').expect("an address has a path");
     path[..=end].to_owned()
+}
+
+/// The WebAssembly that runs here, as `engine.js` received it. Its body can be read once.
+pub fn program() -> Option<Response> {
+    Reflect::get(&global(), &JsValue::from_str("program")).ok()?.dyn_into().ok()
+}
+
+/// The browser, as it names itself.
+pub fn browser() -> String {
+    global().navigator().user_agent().unwrap_or_default()
+}
+
+/// Now, as `2025-04-14T08:30:00Z`.
+pub fn utc_time() -> String {
+    crate::format::utc_time(&String::from(js_sys::Date::new_0().to_iso_string()))
 }
 
 /// Milliseconds since the worker started.

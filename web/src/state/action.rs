@@ -2,7 +2,7 @@
 
 use shared::SamplerConfig;
 
-use super::Preset;
+use super::{JournalChange, Preset};
 use crate::{
     error::SiteError,
     protocol::{QuestionId, ToPage},
@@ -35,10 +35,14 @@ pub enum Action {
     },
     /// "New chat".
     ChatCleared,
+    /// The self-test was asked for.
+    SelfTestRequested,
     /// The notice was read.
     NoticeDismissed,
     /// The sampler settings were changed.
     Settings(SettingsChange),
+    /// Something happened to the journal.
+    Journal(JournalChange),
     /// The worker died without saying so.
     EngineLost(SiteError),
     /// The worker sent a message.

@@ -2,7 +2,7 @@
 
 use crate::{
     error::SiteError,
-    protocol::{Origin, QuestionId, Summary},
+    protocol::{Origin, QuestionId, Suggestion, Summary},
 };
 
 /// An answer while it streams.
@@ -28,6 +28,8 @@ pub enum Outcome {
     NotAsked {
         /// Identifiers of the question that no record has.
         unknown: Vec<String>,
+        /// What they may have meant.
+        suggestions: Vec<Suggestion>,
     },
     /// No (complete) answer.
     Failed {
@@ -36,6 +38,18 @@ pub enum Outcome {
         /// Why it ended.
         error: SiteError,
     },
+}
+
+impl Outcome {
+    /// The answer as it stands on the page; `None` until it has ended, and where there is none.
+    #[must_use]
+    pub fn given(&self) -> Option<&str> {
+        match self {
+            Self::Answered { text, .. } => Some(text),
+            Self::NotAsked { .. } => Some(shared::REFUSAL),
+            Self::Streaming(_) | Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// A question, what became of it, and which adapter was asked.
@@ -49,8 +63,21 @@ pub struct Exchange {
     pub adapter: String,
     /// Where that adapter came from.
     pub origin: Origin,
-    /// That adapter's threshold for an undecided answer.
-    pub undecided_below: Option<f32>,
+    /// SHA-256 of that adapter's weights, hexadecimal.
+    pub adapter_sha256: String,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Exchange {
+    /// The question with `suggestion` in place of the unknown word; `None` where the question
+    /// spells that word in another way.
+    #[must_use]
+    pub fn reworded(&self, suggestion: &Suggestion) -> Option<String> {
+        // Upper case of ASCII letters alone keeps every position.
+        let at = self.question.to_ascii_uppercase().find(&suggestion.instead_of)?;
+        let mut question = self.question.clone();
+        question.replace_range(at..at + suggestion.instead_of.len(), &suggestion.batch);
+        Some(question)
+    }
 }

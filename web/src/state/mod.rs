@@ -5,12 +5,14 @@
 
 mod action;
 mod chat;
+mod journal;
 mod metrics;
 mod sampler_field;
 mod settings;
 
 pub use action::{Action, SettingsChange};
 pub use chat::{Answer, Exchange, Outcome};
+pub use journal::{Correction, Journal, JournalChange, Log};
 pub use metrics::Metrics;
 pub use sampler_field::SamplerField;
 pub use settings::{Preset, Settings};
@@ -18,7 +20,8 @@ pub use settings::{Preset, Settings};
 use crate::{
     error::SiteError,
     progress::Progress,
-    protocol::{Catalog, Ending, Loaded, Origin, QuestionId, Summary, ToPage},
+    protocol::{Catalog, Ending, Loaded, QuestionId, Summary, ToPage},
+    self_test::SelfTestReport,
 };
 
 /// Longest question that is sent, in characters; the context limit of the model is checked by the
@@ -47,6 +50,17 @@ pub enum Switching {
     NotNow,
 }
 
+/// Where the self-test stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SelfTesting {
+    /// Not asked for yet.
+    NotRun,
+    /// Under way.
+    Running,
+    /// Ended.
+    Ended(Box<SelfTestReport>),
+}
+
 /// Everything the page shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -62,8 +76,12 @@ pub struct State {
     pub answering: Option<QuestionId>,
     /// A failure that left the engine usable, until dismissed.
     pub notice: Option<SiteError>,
-    /// Digest of the merged model, once its self-test has run.
-    pub digest: Option<String>,
+    /// Where the self-test of what is loaded stands.
+    pub self_test: SelfTesting,
+    /// SHA-256 of the worker's WebAssembly, once known.
+    pub program: Option<String>,
+    /// Audit log and corrections.
+    pub journal: Journal,
     /// Sampler settings.
     pub settings: Settings,
     /// What tests and the "About" panel read.
@@ -80,7 +98,9 @@ impl Default for State {
             chat: Vec::new(),
             answering: None,
             notice: None,
-            digest: None,
+            self_test: SelfTesting::NotRun,
+            program: None,
+            journal: Journal::default(),
             settings: Settings::default(),
             metrics: Metrics::default(),
             next_id: 1,
@@ -103,18 +123,9 @@ impl State {
     /// Whether a question can be sent now.
     #[must_use]
     pub fn can_ask(&self) -> bool {
-        self.phase == Phase::Ready && self.answering.is_none()
-    }
-
-    /// The digest that the adapter in use had when it was evaluated, if it was recorded.
-    #[must_use]
-    pub fn recorded_digest(&self) -> Option<&str> {
-        let adapter = &self.loaded.as_ref()?.adapter;
-        if adapter.origin == Origin::Local {
-            return None;
-        }
-        let mut versions = self.catalog.versions.iter();
-        versions.find(|version| version.version == adapter.version)?.logits_digest.as_deref()
+        self.phase == Phase::Ready
+            && self.answering.is_none()
+            && self.self_test != SelfTesting::Running
     }
 
     /// How another adapter can be loaded now.
@@ -151,6 +162,7 @@ impl State {
                     reason: "the engine was restarted".into(),
                 });
                 self.phase = Phase::Loading(Progress::default());
+                self.self_test = SelfTesting::NotRun;
                 self.notice = None;
             }
             Action::SwitchRequested => {
@@ -166,6 +178,12 @@ impl State {
                 self.notice = None;
             }
             Action::NoticeDismissed => self.notice = None,
+            Action::SelfTestRequested => self.self_test = SelfTesting::Running,
+            Action::Journal(change) => {
+                if let Some(error) = self.journal.apply(change) {
+                    self.notice = Some(error);
+                }
+            }
             Action::Settings(change) => self.settings.apply(change),
             Action::EngineLost(error) => self.fail(error),
             Action::Received { message, at_ms } => self.received(message, at_ms),
@@ -186,7 +204,7 @@ impl State {
             question,
             adapter: loaded.adapter.version.clone(),
             origin: loaded.adapter.origin,
-            undecided_below: loaded.adapter.undecided_below,
+            adapter_sha256: loaded.adapter.sha256.clone(),
             outcome: Outcome::Streaming(Answer::default()),
         });
         self.metrics.asked(at_ms);
@@ -207,18 +225,22 @@ impl State {
             }
             ToPage::Ready(loaded) => {
                 self.metrics.ready(&loaded.cost, at_ms);
-                self.loaded = Some(loaded);
-                self.digest = None;
+                self.loaded = Some(*loaded);
+                self.self_test = SelfTesting::NotRun;
                 self.phase = Phase::Ready;
             }
             ToPage::Failed(error) => self.fail(error),
             ToPage::Declined(error) => {
+                if self.self_test == SelfTesting::Running {
+                    self.self_test = SelfTesting::NotRun;
+                }
                 self.notice = Some(error);
                 self.phase = Phase::Ready;
             }
-            ToPage::SelfTested { digest } => self.digest = Some(digest),
-            ToPage::Guarded { id, unknown } => {
-                self.finish(id, |_| Outcome::NotAsked { unknown });
+            ToPage::Program { sha256 } => self.program = Some(sha256),
+            ToPage::SelfTested(report) => self.self_test = SelfTesting::Ended(report),
+            ToPage::Guarded { id, unknown, suggestions, .. } => {
+                self.finish(id, |_| Outcome::NotAsked { unknown, suggestions });
             }
             ToPage::Token { id, text } => {
                 if self.answering == Some(id)
@@ -228,7 +250,7 @@ impl State {
                     self.metrics.token(at_ms);
                 }
             }
-            ToPage::Answered { id, summary } => {
+            ToPage::Answered { id, summary, .. } => {
                 if self.answering == Some(id) {
                     self.metrics.answered(&summary);
                 }

@@ -1,14 +1,17 @@
 //! Every path through the reducer.
 
 use super::*;
-use crate::protocol::{AdapterInfo, BaseInfo, LoadCost, VersionInfo};
+use shared::AnswerVerdict;
+
+use crate::protocol::{AdapterInfo, BaseInfo, LoadCost, Origin, Suggestion, tests::event};
+use crate::self_test::{Check, tests::report};
 
 fn loaded(version: &str) -> Loaded {
     Loaded {
         base: BaseInfo { name: "base".into(), ..BaseInfo::default() },
         adapter: AdapterInfo {
             version: version.into(),
-            undecided_below: Some(0.6),
+            sha256: "a".repeat(64),
             ..AdapterInfo::default()
         },
         cost: LoadCost {
@@ -26,7 +29,7 @@ fn received(message: ToPage) -> Action {
 }
 
 fn ready() -> State {
-    State::default().apply(received(ToPage::Ready(loaded("v1"))))
+    State::default().apply(received(ToPage::Ready(Box::new(loaded("v1")))))
 }
 
 fn asked(state: State) -> State {
@@ -43,11 +46,16 @@ fn summary(ending: Ending) -> Summary {
         tokens: 10,
         seconds: 0.1,
         first_token_seconds: 0.02,
-        min_probability: Some(0.97),
-        unverified: None,
+        verdict: AnswerVerdict::Matched,
+        confidence: Some(0.97),
+        unverified: Vec::new(),
         ending,
         memory_bytes: 1 << 25,
     }
+}
+
+fn answered(id: QuestionId, ending: Ending) -> Action {
+    received(ToPage::Answered { id, summary: summary(ending), event: event() })
 }
 
 fn error() -> SiteError {
@@ -65,7 +73,7 @@ fn a_visit_from_opening_to_answer() {
     state = state.apply(received(ToPage::Started)).apply(received(ToPage::Progress(progress)));
     assert!(matches!(&state.phase, Phase::Loading(shown) if shown.done() == 40));
 
-    state = state.apply(received(ToPage::Ready(loaded("v1"))));
+    state = state.apply(received(ToPage::Ready(Box::new(loaded("v1")))));
     assert_eq!(state.label(), "ready");
     assert_eq!(state.metrics.ready_ms, Some(1000.0));
 
@@ -74,10 +82,10 @@ fn a_visit_from_opening_to_answer() {
     for piece in ["Dr. ", "Weber", "."] {
         state = state.apply(token(1, piece));
     }
-    state = state.apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Complete) }));
+    state = state.apply(answered(1, Ending::Complete));
     assert_eq!(state.label(), "ready");
     let exchange = &state.chat[0];
-    assert_eq!((exchange.adapter.as_str(), exchange.undecided_below), ("v1", Some(0.6)));
+    assert_eq!((exchange.adapter.as_str(), exchange.adapter_sha256.len()), ("v1", 64));
     assert!(matches!(&exchange.outcome, Outcome::Answered { text, .. } if text == "Dr. Weber."));
     assert_eq!(state.metrics.first_token_ms, Some(50.0));
     assert_eq!(state.metrics.open_to_first_token_ms, Some(2050.0));
@@ -97,7 +105,12 @@ fn nothing_is_asked_before_ready_or_twice_at_once() {
 
 #[test]
 fn a_question_under_a_used_number_is_ignored() {
-    let state = asked(ready()).apply(received(ToPage::Guarded { id: 1, unknown: vec![] }));
+    let state = asked(ready()).apply(received(ToPage::Guarded {
+        id: 1,
+        unknown: vec![],
+        suggestions: vec![],
+        event: event(),
+    }));
     let again = state.clone().apply(Action::Asked {
         id: 1,
         question: "double click".into(),
@@ -118,16 +131,29 @@ fn questions_are_trimmed_and_bounded() {
 #[test]
 fn the_guard_answers_without_the_model() {
     let unknown = vec!["ZZZ999".to_owned()];
-    let state = asked(ready()).apply(received(ToPage::Guarded { id: 1, unknown: unknown.clone() }));
+    let state = asked(ready()).apply(received(ToPage::Guarded {
+        id: 1,
+        unknown: unknown.clone(),
+        suggestions: vec![],
+        event: event(),
+    }));
     assert_eq!(state.label(), "ready");
-    assert_eq!(state.chat[0].outcome, Outcome::NotAsked { unknown });
+    assert_eq!(state.chat[0].outcome, Outcome::NotAsked { unknown, suggestions: vec![] });
+}
+
+#[test]
+fn a_suggestion_takes_the_place_of_the_unknown_word() {
+    let suggestion = |word: &str| Suggestion { instead_of: word.into(), batch: "VOY756".into() };
+    let mut exchange = asked(ready()).chat.remove(0);
+    exchange.question = "Müller: who approved voy757?".into();
+    let reworded = exchange.reworded(&suggestion("VOY757"));
+    assert_eq!(reworded.as_deref(), Some("Müller: who approved VOY756?"));
+    assert_eq!(exchange.reworded(&suggestion("VOY 757")), None);
 }
 
 #[test]
 fn a_stopped_answer_keeps_its_text() {
-    let state = asked(ready())
-        .apply(token(1, "Dr."))
-        .apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Stopped) }));
+    let state = asked(ready()).apply(token(1, "Dr.")).apply(answered(1, Ending::Stopped));
     let Outcome::Answered { text, summary } = &state.chat[0].outcome else { panic!() };
     assert_eq!((text.as_str(), ending_words(summary)), ("Dr.", Some("stopped by you")));
 }
@@ -138,8 +164,7 @@ fn a_new_chat_during_an_answer_ignores_the_rest_of_it() {
     assert!(state.chat.is_empty() && state.can_ask());
     let state = asked(state).apply(token(1, "late")).apply(token(2, "right"));
     assert!(matches!(&state.chat[0].outcome, Outcome::Streaming(a) if a.text == "right"));
-    let state =
-        state.apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Stopped) }));
+    let state = state.apply(answered(1, Ending::Stopped));
     assert_eq!(state.answering, Some(2));
 }
 
@@ -172,7 +197,7 @@ fn a_lost_engine_fails_the_open_answer_and_the_first_cause_stays() {
 fn switching_adapters_loads_and_a_refused_one_leaves_the_old() {
     let state = ready().apply(Action::SwitchRequested);
     assert_eq!(state.label(), "loading");
-    let switched = state.clone().apply(received(ToPage::Ready(loaded("v2"))));
+    let switched = state.clone().apply(received(ToPage::Ready(Box::new(loaded("v2")))));
     assert_eq!(switched.loaded.unwrap().adapter.version, "v2");
     assert_eq!(switched.metrics.ready_ms, Some(1000.0));
 
@@ -196,34 +221,39 @@ fn no_switch_while_answering_and_a_new_engine_after_a_failure() {
 
 #[test]
 fn each_answer_names_the_adapter_that_gave_it() {
-    let state = asked(ready())
-        .apply(received(ToPage::Answered { id: 1, summary: summary(Ending::Complete) }))
-        .apply(Action::SwitchRequested);
+    let state = asked(ready()).apply(answered(1, Ending::Complete)).apply(Action::SwitchRequested);
     let mut local = loaded("trial");
     local.adapter.origin = Origin::Local;
-    let state = asked(state.apply(received(ToPage::Ready(local))));
+    let state = asked(state.apply(received(ToPage::Ready(Box::new(local)))));
     let adapters: Vec<_> = state.chat.iter().map(|e| (e.adapter.as_str(), e.origin)).collect();
     assert_eq!(adapters, [("v1", Origin::Published), ("trial", Origin::Local)]);
 }
 
 #[test]
-fn a_digest_belongs_to_one_adapter() {
-    let version = VersionInfo {
-        version: "v1".into(),
-        logits_digest: Some("aa".into()),
-        ..VersionInfo::default()
-    };
-    let catalog = Catalog { versions: vec![version], ..Catalog::default() };
-    let state = ready()
-        .apply(received(ToPage::Catalog(catalog)))
-        .apply(received(ToPage::SelfTested { digest: "aa".into() }));
-    assert_eq!((state.digest.as_deref(), state.recorded_digest()), (Some("aa"), Some("aa")));
+fn a_self_test_belongs_to_one_adapter() {
+    let digest = Check::new("digest", Some("aa".into()), "aa".into());
+    let report = Box::new(report(Vec::new(), digest, Vec::new()));
+    let running = ready().apply(Action::SelfTestRequested);
+    assert!(!running.can_ask(), "the engine is busy");
+    let ended = running.clone().apply(received(ToPage::SelfTested(report.clone())));
+    assert_eq!(ended.self_test, SelfTesting::Ended(report));
+    assert!(ended.can_ask());
+    let other = ended.apply(received(ToPage::Ready(Box::new(loaded("v2")))));
+    assert_eq!(other.self_test, SelfTesting::NotRun);
 
-    let other = state.clone().apply(received(ToPage::Ready(loaded("v2"))));
-    assert_eq!((other.digest.as_deref(), other.recorded_digest()), (None, None));
-    let mut local = loaded("v1");
-    local.adapter.origin = Origin::Local;
-    assert_eq!(state.apply(received(ToPage::Ready(local))).recorded_digest(), None);
+    let failed = running.clone().apply(received(ToPage::Declined(error())));
+    assert_eq!((failed.self_test, failed.notice), (SelfTesting::NotRun, Some(error())));
+    let restarted = running.apply(Action::EngineLost(error())).apply(Action::Restarted);
+    assert_eq!(restarted.self_test, SelfTesting::NotRun);
+}
+
+#[test]
+fn a_loss_in_the_journal_becomes_a_notice() {
+    let lost = SiteError::NotKept { what: "the audit log".into(), reason: "no room".into() };
+    let state = ready().apply(Action::Journal(JournalChange::Lost(lost.clone())));
+    assert_eq!((state.notice, state.journal.lost), (Some(lost), 1));
+    let state = ready().apply(Action::Journal(JournalChange::NotLogged));
+    assert_eq!((state.notice, state.journal.log), (None, Log::Off));
 }
 
 #[test]
