@@ -61,20 +61,19 @@ pub fn publish_adapter(
     let Some(record) = adapter.record.clone() else {
         bail!(
             "{shown} has no {RECORD_FILE}: without the training record nobody can tell what its \
-             answers rest on. Train it with trainer train, or, if it was trained elsewhere, name \
-             the pairs it was trained on: trainer publish {shown} --data FILE.jsonl"
+             answers rest on. Train it with trainer train; an adapter of PEFT alone can be tried by \
+             dropping its two files on the page, or with trainer chat --adapter DIR"
         );
     };
-    let mut notes = Vec::new();
     if adapter.guard.is_none() {
-        notes.push(format!(
-            "{shown} has no {GUARD_FILE}, the list of known batches: its answers are unchecked, \
-             and the page says so"
-        ));
+        bail!(
+            "{shown} has no {GUARD_FILE}, the list of known batches: train it on pairs that name \
+             their batch"
+        );
     }
     let files = adapter.files.clone();
     let trial = try_out(adapter, base, options.question)?;
-    let mut metrics = record.metrics.unwrap_or_default();
+    let (mut notes, mut metrics) = (Vec::new(), record.metrics.unwrap_or_default());
     if metrics.is_empty() {
         notes.push("no results to publish with it; trainer eval --record writes them".into());
     }
