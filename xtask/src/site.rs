@@ -63,7 +63,7 @@ pub fn serve(workspace: &Workspace, port: u16) -> Result<()> {
         "{} holds no site: build it with `cargo xtask dist`",
         dist.display()
     );
-    let server = Server::start(dist, port)
+    let server = Server::start_isolated(dist, port)
         .with_context(|| format!("port {port} of 127.0.0.1: choose another with --port"))?;
     println!("\nOpen {} (Ctrl-C ends the server).", server.url());
     server.wait();

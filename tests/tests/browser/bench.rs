@@ -47,6 +47,48 @@ fn the_benchmarks_digest_is_the_native_engines() {
     }
 }
 
+/// 9 query heads on 3 key/value heads: 2 and 4 ranks cut through a group.
+fn nine_heads() -> TinyBase {
+    let mut tiny = TinyBase::default();
+    tiny.config.num_attention_heads = 9;
+    tiny.config.num_key_value_heads = 3;
+    tiny
+}
+
+#[test]
+fn every_number_of_ranks_computes_the_same_bits_on_its_share_of_the_rows() {
+    let (site, browser) = (Site::start_isolated(), Browser::start());
+    for (name, tiny) in [("tiny.gguf", TinyBase::default()), ("nine.gguf", nine_heads())] {
+        std::fs::write(site.path(name), tiny.gguf().unwrap()).unwrap();
+        let model = tiny.model(RankSlice::SOLO, None).unwrap();
+        let tokens = self_test_tokens(model.config());
+        let digest = logits_digest(&model, &tokens, &mut SoloExchange).unwrap();
+        for ranks in [1, 2, 3, 4] {
+            let query =
+                format!("model={name}&ranks={ranks}&runs=1&prompt_tokens=70&decode_tokens=9");
+            let found = result(&browser, &site, &query);
+            assert_eq!(
+                (&found["ranks"], &found["digest"]),
+                (&json!(ranks), &json!(digest)),
+                "{found}"
+            );
+            let slices = (0..ranks).map(|rank| RankSlice::new(rank, ranks).unwrap());
+            let bytes: usize = slices.map(|slice| tiny.model(slice, None).unwrap().bytes()).sum();
+            assert_eq!(found["packed_bytes"], json!(bytes), "{name}, {ranks} ranks");
+        }
+    }
+}
+
+#[test]
+fn ranks_merge_an_adapter_alike() {
+    let (site, browser) = (Site::start_isolated(), Browser::start());
+    let (index, current) = (site.index(), site.current());
+    let query =
+        format!("adapter=adapters/{current}&ranks=2&runs=1&prompt_tokens=8&decode_tokens=2");
+    let found = result(&browser, &site, &query);
+    assert_eq!(found["digest"], index.versions[&current].metrics["logits_digest"], "{found}");
+}
+
 #[test]
 fn the_benchmark_merges_an_adapter() {
     let (site, browser) = (Site::start(), Browser::start());
@@ -60,6 +102,7 @@ fn the_benchmark_merges_an_adapter() {
 fn the_benchmark_says_in_words_what_it_cannot_measure() {
     let (site, browser) = (Site::start(), Browser::start());
     for (query, words) in [
+        ("ranks=2", "ranks: expected 1, because the server does not isolate this page"),
         ("ranks=0", "ranks: expected a whole number from 1 to 64, found 0"),
         ("model=none.gguf", "The server answered 404 for none.gguf"),
         ("model=index.html", "The base model was refused"),

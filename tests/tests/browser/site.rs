@@ -33,6 +33,15 @@ impl Site {
     /// # Panics
     /// There is none, or it lacks the base or two adapters.
     pub fn start() -> Self {
+        Self::start_on(|folder| Server::start(folder, 0))
+    }
+
+    /// As [`Self::start`], from a server that isolates the site, so that ranks can share memory.
+    pub fn start_isolated() -> Self {
+        Self::start_on(|folder| Server::start_isolated(folder, 0))
+    }
+
+    fn start_on(serve: impl FnOnce(&Path) -> std::io::Result<Server>) -> Self {
         let dist = env::var_os(DIST).map_or_else(|| repository().join("web/dist"), PathBuf::from);
         assert!(
             dist.join("index.html").is_file(),
@@ -41,7 +50,7 @@ impl Site {
         );
         let folder = tempfile::tempdir().expect("a folder for the site");
         copy_folder(&dist, folder.path()).expect("a copy of the site");
-        let server = Server::start(folder.path(), 0).expect("a server");
+        let server = serve(folder.path()).expect("a server");
         let site = Self { url: server.url(), folder, server: Some(server) };
         let index = site.index();
         assert!(

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, hint::black_box};
 
 use shared::{
-    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Error, Gguf, Model, ModelBuilder, ModelConfig,
-    RankSlice, SoloExchange, logits_digest, self_test_tokens,
+    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Error, Exchange, Model, ModelBuilder, Pass, RankSlice,
 };
 use web_sys::Response;
 
 use super::{
+    exchange::isolated,
     fetch,
+    follower::begun,
+    ranks::Ranks,
     scope::{self, Yielder},
 };
 use crate::{
@@ -33,10 +35,10 @@ pub async fn bench(
     yielder: &Yielder,
 ) -> Result<BenchResult, SiteError> {
     let request = BenchRequest::from_parameters(parameters)?;
-    if request.ranks != 1 {
+    if request.ranks > 1 && !isolated() {
         return Err(SiteError::BadParameter {
             name: "ranks".into(),
-            expected: "1".into(),
+            expected: "1, because the server does not isolate this page (see the README)".into(),
             found: request.ranks.to_string(),
         });
     }
@@ -48,24 +50,29 @@ pub async fn bench(
         Some(folder) => Some(read_adapter(folder).await?),
         None => None,
     };
+    say("starting the ranks", yielder).await;
+    let mut ranks = Ranks::start(request.ranks).await?;
     say("loading the model", yielder).await;
-    let loaded = load(&url, adapter.as_ref()).await?;
+    let loaded = load(&url, adapter.as_ref(), &mut ranks).await?;
     let model = &loaded.model;
     let mut runs = Vec::new();
     let mut cache_bytes = 0;
     for run in 0..=request.runs {
         let what = if run == 0 { "warming up".into() } else { format!("run {run}") };
         say(&what, yielder).await;
-        let measured = measure(model, &request, &mut cache_bytes).map_err(failed)?;
+        let measured = match measure(model, &request, ranks.exchange(), &mut cache_bytes) {
+            Ok(measured) => measured,
+            Err(error @ Error::Exchange { .. }) => return Err(ranks.reason(failed(error)).await),
+            Err(error) => return Err(failed(error)),
+        };
         // The first run pays for the browser's compiler.
         if run > 0 {
             runs.push(measured);
         }
     }
     say("computing the digest", yielder).await;
-    let tokens = self_test_tokens(model.config());
-    let digest = logits_digest(model, &tokens, &mut SoloExchange).map_err(failed)?;
-    let peak_bytes = scope::memory_bytes();
+    let (digest, others) = ranks.self_test(model).await?;
+    let peak_bytes = scope::memory_bytes() + others.memory_bytes;
     say("reading memory", yielder).await;
     Ok(BenchResult {
         model: url,
@@ -76,12 +83,12 @@ pub async fn bench(
         runs,
         load_s: loaded.seconds,
         merge_s: loaded.merge_seconds,
-        packed_bytes: model.bytes() as u64,
+        packed_bytes: loaded.packed_bytes,
         peak_bytes,
-        cache_bytes,
+        cache_bytes: cache_bytes + others.cache_bytes,
         digest,
         read_gbps: read_gbps()?,
-        ranks: request.ranks,
+        ranks: ranks.count(),
         build: model.kernels().into(),
     })
 }
@@ -100,14 +107,21 @@ async fn site_base() -> Result<String, SiteError> {
     Ok(ModelsIndex::parse(&read_file(MODELS_INDEX, MAX_LIST_BYTES).await?)?.base().0)
 }
 
-async fn read_adapter(folder: &str) -> Result<Adapter, SiteError> {
+/// An adapter, and its two files for the other ranks.
+struct AdapterFiles {
+    adapter: Adapter,
+    files: (Vec<u8>, Vec<u8>),
+}
+
+async fn read_adapter(folder: &str) -> Result<AdapterFiles, SiteError> {
     let address = |name: &str| format!("{}/{name}", folder.trim_end_matches('/'));
     let config = read_file(&address(ADAPTER_CONFIG), MAX_LIST_BYTES).await?;
     let weights = read_file(&address(ADAPTER_MODEL), MAX_ADAPTER_BYTES).await?;
-    Adapter::parse(&config, &weights).map_err(|error| SiteError::BadAdapter {
+    let adapter = Adapter::parse(&config, &weights).map_err(|error| SiteError::BadAdapter {
         adapter: folder.into(),
         reason: error.to_string(),
-    })
+    })?;
+    Ok(AdapterFiles { adapter, files: (config, weights) })
 }
 
 async fn read_file(url: &str, limit: u64) -> Result<Vec<u8>, SiteError> {
@@ -123,44 +137,54 @@ struct Loaded {
     bytes: u64,
     seconds: f64,
     merge_seconds: f64,
+    packed_bytes: u64,
 }
 
-async fn load(url: &str, adapter: Option<&Adapter>) -> Result<Loaded, SiteError> {
+async fn load(
+    url: &str,
+    adapter: Option<&AdapterFiles>,
+    ranks: &mut Ranks,
+) -> Result<Loaded, SiteError> {
     let bad = |error: Error| SiteError::BadBase { reason: error.to_string() };
     let started = scope::now_ms();
     let response = fetch::request(url).await?;
     let length = content_length(url, &response)?;
+    ranks.load(length, adapter.map(|adapter| &adapter.files));
+    let slice = RankSlice::new(0, ranks.count()).map_err(bad)?;
     let mut stream = TensorStream::new(length, None);
     let mut builder: Option<ModelBuilder> = None;
     let mut merge_ms = 0.0;
+    let adapter = adapter.map(|adapter| &adapter.adapter);
     let (sha256, bytes) = fetch::read(url, &response, length as u64, |piece| {
+        ranks.pass_on(piece);
         let started = scope::now_ms();
         let pushed = stream.push(piece, &mut |gguf: &_, name, info, bytes| {
-            let builder = match &mut builder {
-                Some(builder) => builder,
-                empty => empty.insert(begin(gguf, adapter)?),
-            };
-            builder.tensor(name, info, bytes)
+            begun(&mut builder, gguf, slice, adapter)?.tensor(name, info, bytes)
         });
         merge_ms += scope::now_ms() - started;
         pushed.map_err(bad)
     })
     .await?;
+    if bytes != length as u64 {
+        return Err(SiteError::Corrupted {
+            file: url.into(),
+            expected: format!("{length} bytes"),
+            found: format!("{bytes} bytes"),
+        });
+    }
     let Some(builder) = builder else {
         return Err(SiteError::BadBase { reason: format!("{url} holds no tensors") });
     };
+    let model = builder.finish().map_err(bad)?;
+    let others = ranks.follow(&model).await?;
     Ok(Loaded {
-        model: builder.finish().map_err(bad)?,
+        packed_bytes: model.bytes() as u64 + others.packed_bytes,
+        model,
         sha256,
         bytes,
         seconds: (scope::now_ms() - started) / 1000.0,
-        merge_seconds: merge_ms / 1000.0,
+        merge_seconds: others.merge_ms.max(merge_ms) / 1000.0,
     })
-}
-
-/// A file with random weights may lack tokenizer and template, and nothing here needs them.
-fn begin<'a>(gguf: &Gguf, adapter: Option<&'a Adapter>) -> Result<ModelBuilder<'a>, Error> {
-    ModelBuilder::new(&ModelConfig::from_gguf(gguf)?, RankSlice::SOLO, adapter)
 }
 
 /// The size that the server announces: where tensors end cannot be checked without it.
@@ -175,6 +199,7 @@ fn content_length(url: &str, response: &Response) -> Result<usize, SiteError> {
 fn measure(
     model: &Model,
     request: &BenchRequest,
+    exchange: &mut dyn Exchange,
     cache_bytes: &mut u64,
 ) -> Result<BenchRun, Error> {
     let mut cache = model.new_cache();
@@ -182,10 +207,19 @@ fn measure(
     let prompt: Vec<u32> =
         (0..request.prompt_tokens).map(|index| (index * 7919 % vocab_size) as u32).collect();
     let started = scope::now_ms();
-    let mut logits = model.forward(&mut cache, &prompt, &mut SoloExchange)?;
+    let mut pass = |tokens: &[u32]| {
+        let (keep, limit) = (cache.len(), model.config().context_length);
+        // Refused before the others are told, who would have to refuse it as well.
+        if keep + tokens.len() > limit {
+            return Err(Error::Context { needed: keep + tokens.len(), limit });
+        }
+        exchange.announce(Pass { keep, tokens })?;
+        model.forward(&mut cache, tokens, exchange)
+    };
+    let mut logits = pass(&prompt)?;
     let prefilled = scope::now_ms();
     for _ in 0..request.decode_tokens {
-        logits = model.forward(&mut cache, &[most_probable(&logits)], &mut SoloExchange)?;
+        logits = pass(&[most_probable(&logits)])?;
     }
     let decoded = scope::now_ms();
     *cache_bytes = cache.bytes() as u64;

@@ -1,4 +1,4 @@
-//! Commands of the page, in order, and the one that overtakes: Stop.
+//! Messages in order of their arrival, and the one that overtakes: Stop.
 
 use std::{
     cell::RefCell,
@@ -15,19 +15,32 @@ use crate::protocol::{QuestionId, ToEngine};
 /// A command with the files that came with it.
 pub type Command = (ToEngine, Vec<File>);
 
-#[derive(Default)]
-struct Queue {
-    commands: VecDeque<Command>,
+struct Queue<T> {
+    commands: VecDeque<T>,
     waker: Option<Waker>,
 }
 
-/// Commands that wait. Clones share one queue.
-#[derive(Clone, Default)]
-pub struct Inbox(Rc<RefCell<Queue>>);
+/// Messages that wait. Clones share one queue.
+pub struct Mailbox<T>(Rc<RefCell<Queue<T>>>);
 
-impl Inbox {
-    /// Adds a command at the end.
-    pub fn push(&self, command: Command) {
+/// Commands that wait.
+pub type Inbox = Mailbox<Command>;
+
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(Queue { commands: VecDeque::new(), waker: None })))
+    }
+}
+
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Adds a message at the end.
+    pub fn push(&self, command: T) {
         let mut queue = self.0.borrow_mut();
         queue.commands.push_back(command);
         if let Some(waker) = queue.waker.take() {
@@ -35,8 +48,8 @@ impl Inbox {
         }
     }
 
-    /// The next command; waits for one.
-    pub async fn next(&self) -> Command {
+    /// The next message; waits for one.
+    pub async fn next(&self) -> T {
         poll_fn(|context| {
             let mut queue = self.0.borrow_mut();
             match queue.commands.pop_front() {
@@ -49,7 +62,9 @@ impl Inbox {
         })
         .await
     }
+}
 
+impl Inbox {
     /// Whether question `id` is to be stopped; takes that command out.
     pub fn take_stop(&self, id: QuestionId) -> bool {
         let mut queue = self.0.borrow_mut();

@@ -8,12 +8,15 @@
 mod adapter;
 mod answer;
 mod bench;
+mod exchange;
 mod fetch;
+mod follower;
 mod inbox;
 mod library;
 mod lists;
 mod load;
 mod merge;
+mod ranks;
 mod reporter;
 mod scope;
 mod self_test;
@@ -29,8 +32,11 @@ use inbox::Inbox;
 use lists::Wanted;
 use load::Engine;
 
-/// Runs the worker.
+/// Runs the worker: the engine itself, or one of its followers.
 pub fn start() {
+    if scope::global().name() == follower::NAME {
+        return follower::start();
+    }
     report_panics();
     let inbox = Inbox::default();
     let sender = inbox.clone();

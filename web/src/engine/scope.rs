@@ -1,6 +1,7 @@
 //! The worker's global scope: posting, listening, the clock, memory, and giving way.
 
 use js_sys::{Array, Promise, Reflect};
+use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DedicatedWorkerGlobalScope, File, MessageChannel, MessageEvent, Response};
@@ -14,6 +15,11 @@ pub fn global() -> DedicatedWorkerGlobalScope {
 
 /// Sends `message` to the page.
 pub fn post(message: &ToPage) {
+    post_json(message);
+}
+
+/// Sends `message` to whoever started this worker.
+pub fn post_json(message: &impl Serialize) {
     let text = serde_json::to_string(message).expect("messages hold no map with odd keys");
     // Fails only for values that cannot be cloned; a text can.
     global().post_message(&JsValue::from_str(&text)).expect("a text can be posted");
@@ -53,6 +59,16 @@ pub fn browser() -> String {
 /// Now, as `2025-04-14T08:30:00Z`.
 pub fn utc_time() -> String {
     crate::format::utc_time(&String::from(js_sys::Date::new_0().to_iso_string()))
+}
+
+/// Resolves after `ms` milliseconds.
+pub async fn pause(ms: i32) {
+    let promise = Promise::new(&mut |resolve, _| {
+        global()
+            .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms)
+            .expect("workers have timers");
+    });
+    JsFuture::from(promise).await.expect("this promise is never rejected");
 }
 
 /// Milliseconds since the worker started.
