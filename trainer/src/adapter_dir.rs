@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Base, GUARD_FILE, Guard, GuardList,
-    INDEX_FILE, Model, PromptFormat, RECORD_FILE, RankSlice, UndecidedRule,
+    INDEX_FILE, Model, PromptFormat, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE, RankSlice,
+    UndecidedRule,
 };
 
 use crate::input::read_input;
@@ -35,7 +36,7 @@ pub struct AdapterDir {
 }
 
 /// An adapter merged into its base: what answers questions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Served {
     /// Base and adapter, quantized as the browser does it.
     pub model: Arc<Model>,
@@ -80,6 +81,8 @@ impl AdapterDir {
             (ADAPTER_MODEL, "the tensors of a PEFT adapter", MAX_TENSORS, true),
             (RECORD_FILE, "the training record", MAX_JSON, false),
             (GUARD_FILE, "the list of known batches", MAX_JSON, false),
+            (REPORT_FILE, "the validation report", MAX_JSON, false),
+            (REPORT_JSON_FILE, "the validation report's figures", MAX_JSON, false),
         ] {
             let file = path.join(name);
             if required || file.exists() {

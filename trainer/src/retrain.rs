@@ -109,7 +109,7 @@ mod tests {
                 value_match: i < right,
                 hallucination: i >= 10 - invented,
                 refusal: None,
-                unverified: false,
+                mark: shared::AnswerVerdict::Matched,
             })
             .collect();
         vec![FileReport {
@@ -117,6 +117,8 @@ mod tests {
             sha256: "0".repeat(64),
             metrics: Metrics::of(&verdicts),
             kinds: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            fields: BTreeMap::new(),
         }]
     }
 

@@ -1,6 +1,7 @@
 //! `trainer eval`: how good an adapter is.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,13 +9,23 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use shared::{AdapterRecord, Base, INDEX_FILE, RECORD_FILE};
+use shared::{
+    AdapterRecord, Base, ConfidenceScore, INDEX_FILE, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE,
+    sha256_hex,
+};
 
 use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{BaseOption, INTERRUPTED, SamplerPreset, print, print_json, threads};
-use crate::data::{PairFile, read_pairs};
-use crate::eval::{FileReport, Report, Settings, ask_all};
+use crate::clock::utc_now;
+use crate::corpus::Grammar;
+use crate::data::{Overlap, PairFile, overlaps, read_pairs};
+use crate::eval::{
+    CURVE_POINTS, Calibration, CoveragePoint, Evidence, FieldNames, FileHash, FileReport,
+    LEAST_COVERAGE, Program, Reply, Report, Scored, Settings, Verdict, ask_all, calibrate, curve,
+    field_names, self_test, thin,
+};
 use crate::files::{read_file, write_file};
+use crate::finetune::Dataset;
 use crate::input::load_base;
 use crate::{interrupt, progress};
 
@@ -34,7 +45,9 @@ Examples:
   trainer eval --adapter runs/may --questions trainer/data/heldout.jsonl
   trainer eval --adapter runs/may --questions trainer/data/*.jsonl --json > report.json
   trainer eval --adapter runs/may --questions trainer/data/unknown.jsonl --no-guard
-  trainer eval --adapter adapters --questions heldout.jsonl     (the current published version)")]
+  trainer eval --adapter adapters --questions heldout.jsonl     (the current published version)
+  trainer eval --adapter runs/may --data records.jsonl --questions heldout.jsonl unknown.jsonl \\
+      --record --report runs/may --previous adapters      (everything that a validation needs)")]
 pub struct Args {
     /// Adapter to measure: its directory, or the directory of published adapters
     #[arg(long, value_name = "DIR")]
@@ -59,6 +72,18 @@ pub struct Args {
     /// Write the results into the adapter's lotwise.json, from where publishing takes them
     #[arg(long, conflicts_with_all = ["no_guard"])]
     record: bool,
+    /// The pairs that the adapter was trained on: questions that they train are refused, results
+    /// are given by field, and with --record the threshold for undecided answers is chosen and the
+    /// self-test of installations is made
+    #[arg(long, value_name = "FILE.jsonl")]
+    data: Option<PathBuf>,
+    /// Measure an earlier adapter on the same questions and show what changed
+    #[arg(long, value_name = "DIR")]
+    previous: Option<PathBuf>,
+    /// Write the validation report, report.html and report.json, to a directory; in the adapter's
+    /// own, publishing takes it from there
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -71,29 +96,214 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let adapter = AdapterDir::open(&args.adapter)?;
     if args.record {
         refuse_published(&args.adapter)?;
-        if adapter.record.is_none() {
-            bail!("{} has no {RECORD_FILE} to record in", args.adapter.display());
-        }
     }
+    if (args.record || args.report.is_some() || args.data.is_some()) && adapter.record.is_none() {
+        bail!(
+            "{} has no {RECORD_FILE}: without the training record there is nothing to record in, \
+             to report on or to compare the data with",
+            args.adapter.display()
+        );
+    }
+    let data =
+        args.data.as_deref().map(|path| training_data(path, &adapter, &files)).transpose()?;
     let name = adapter.name();
     if adapter.guard.is_none() && !args.no_guard {
         eprintln!("note: {name} has no guard.json; the model answers every question itself");
     }
+    let grammar = Grammar::load()?;
+    let dataset = data.as_ref().map(|data| Dataset::new(&grammar, &data.pairs)).transpose()?;
     let how =
         Measuring { sampler: args.sampler, guard: !args.no_guard, threads: threads(args.threads) };
-    let Some(report) = measure(&base, adapter, &files, how)? else {
-        eprintln!("interrupted; nothing was measured");
-        return Ok(ExitCode::from(INTERRUPTED));
+    let calibration = match (&data, &dataset) {
+        (Some(data), Some(dataset)) if args.record => {
+            match prepare(&base, &args.adapter, data, dataset, how)? {
+                Some(calibration) => Some(calibration),
+                None => return Ok(interrupted()),
+            }
+        }
+        _ => None,
+    };
+    // Read again: it may have its threshold now.
+    let adapter = if calibration.is_some() { AdapterDir::open(&args.adapter)? } else { adapter };
+    let names = dataset.as_ref().map(field_names).unwrap_or_default();
+    let Some(measured) = measure_by(&base, adapter, &files, how, &names)? else {
+        return Ok(interrupted());
     };
     if args.record {
-        record(&args.adapter.join(RECORD_FILE), &report.files, args.sampler)?;
+        record(&args.adapter.join(RECORD_FILE), &measured.report.files, args.sampler)?;
+    }
+    let previous = match &args.previous {
+        None => None,
+        Some(path) => match measure_by(&base, AdapterDir::open(path)?, &files, how, &names)? {
+            Some(measured) => Some(measured.report),
+            None => return Ok(interrupted()),
+        },
+    };
+    let mut text = measured.report.to_string();
+    if let Some(previous) = &previous {
+        text += &changes(&measured.report, previous);
     }
     if args.json {
-        print_json(&report)?
+        print_json(&measured.report)?;
     } else {
-        print(&report)?
+        print(&text)?;
+    }
+    if let Some(directory) = &args.report {
+        write_report(directory, AdapterDir::open(&args.adapter)?, measured, calibration, previous)?;
+        eprintln!("report: {}", directory.join(REPORT_FILE).display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn interrupted() -> ExitCode {
+    eprintln!("interrupted; nothing was measured");
+    ExitCode::from(INTERRUPTED)
+}
+
+/// Reads the training data: that of this adapter, and none of the questions.
+fn training_data(path: &Path, adapter: &AdapterDir, files: &[PairFile]) -> Result<PairFile> {
+    let data = read_pairs(path)?;
+    if let Some(record) = &adapter.record
+        && record.data_sha256 != data.sha256
+    {
+        bail!(
+            "{} is not what {} was trained on: expected SHA-256 {}, found {}",
+            path.display(),
+            adapter.name(),
+            record.data_sha256,
+            data.sha256
+        );
+    }
+    // The data itself may be asked: it measures what was remembered, and is called that.
+    for file in files.iter().filter(|file| file.sha256 != data.sha256) {
+        let found = overlaps(&data, file);
+        if found.is_empty() {
+            continue;
+        }
+        let mut text = format!(
+            "{} asks {} questions that {} trains in the same or nearly the same words: they would \
+             measure memory, not understanding. Take them out of one of the files:",
+            file.path.display(),
+            found.len(),
+            path.display()
+        );
+        for Overlap { line, question, trained_line, trained, similarity } in &found {
+            let _ = write!(
+                text,
+                "\n  line {line}: {question:?} is {:.0} % of line {trained_line}: {trained:?}",
+                100.0 * similarity
+            );
+        }
+        bail!(text);
+    }
+    Ok(data)
+}
+
+/// Chooses the threshold for undecided answers, makes the self-test, and records both.
+fn prepare(
+    base: &Base,
+    path: &Path,
+    data: &PairFile,
+    dataset: &Dataset<'_>,
+    how: Measuring,
+) -> Result<Option<Calibration>> {
+    let adapter = AdapterDir::open(path)?;
+    let settings = settings(&adapter, how);
+    let seed = adapter.record.as_ref().map_or(0, |record| record.seed);
+    let served = adapter.serve(base)?;
+    let stop = interrupt::flag()?;
+    let Some(calibration) = calibrate(&served, dataset, seed, &settings, &stop)? else {
+        return Ok(None);
+    };
+    let record_path = path.join(RECORD_FILE);
+    let mut record = AdapterRecord::parse(&read_file(&record_path)?)?;
+    record.undecided = Some(calibration.rule.clone());
+    record.self_test = Some(self_test(&served, &data.pairs)?);
+    write_file(&record_path, &record.to_json()?)?;
+    let rule = &calibration.rule;
+    eprintln!(
+        "undecided below {:.4} ({:?}): on {} validation questions {:.1} % stand, {:.2} % of them \
+         wrong",
+        rule.below,
+        rule.score,
+        rule.questions,
+        100.0 * rule.coverage,
+        100.0 * rule.wrong
+    );
+    if rule.wrong > rule.wrong_at_most {
+        eprintln!(
+            "note: that is more than the {:.1} % aimed at, which this adapter reaches on less than \
+             {:.0} % of the questions only",
+            100.0 * rule.wrong_at_most,
+            100.0 * LEAST_COVERAGE
+        );
+    }
+    Ok(Some(calibration))
+}
+
+/// What changed against an earlier adapter, share by share.
+fn changes(new: &Report, old: &Report) -> String {
+    let mut text = String::from("\nagainst the previous adapter\n");
+    for (new, old) in new.files.iter().zip(&old.files) {
+        for ((name, now), (_, before)) in new.metrics.shares().into_iter().zip(old.metrics.shares())
+        {
+            if let (Some(now), Some(before)) = (now, before) {
+                let (before, now) = (100.0 * before, 100.0 * now);
+                let change = now - before;
+                let _ = writeln!(
+                    text,
+                    "  {}: {name} {before:.1} % -> {now:.1} % ({change:+.1} points)",
+                    new.file
+                );
+            }
+        }
+    }
+    text
+}
+
+fn write_report(
+    directory: &Path,
+    adapter: AdapterDir,
+    measured: Measured,
+    calibration: Option<Calibration>,
+    previous: Option<Report>,
+) -> Result<()> {
+    let record = adapter.record.context("the adapter has no record to report on")?;
+    let score =
+        record.undecided.as_ref().map_or(ConfidenceScore::MinProbability, |rule| rule.score);
+    let files = adapter
+        .files
+        .iter()
+        .filter(|(name, _)| ![REPORT_FILE, REPORT_JSON_FILE].contains(name))
+        .map(|(name, bytes)| FileHash {
+            name: (*name).to_owned(),
+            sha256: sha256_hex(bytes),
+            size: bytes.len() as u64,
+        })
+        .collect();
+    let executable = std::env::current_exe().context("cannot tell which program this is")?;
+    let evidence = Evidence {
+        format_version: 1,
+        created: utc_now()?,
+        files,
+        record,
+        program: Program {
+            version: env!("CARGO_PKG_VERSION"),
+            sha256: sha256_hex(&read_file(&executable)?),
+            kernels: format!("{:?}", shared::kernel_names()),
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+            processors: threads(0),
+        },
+        risk_coverage: thin(measured.risk_coverage(score), CURVE_POINTS),
+        evaluation: measured.report,
+        calibration,
+        previous,
+    };
+    let mut json = serde_json::to_vec_pretty(&evidence)?;
+    json.push(b'\n');
+    write_file(&directory.join(REPORT_JSON_FILE), &json)?;
+    write_file(&directory.join(REPORT_FILE), evidence.to_html().as_bytes())
 }
 
 /// How an adapter is measured.
@@ -105,6 +315,32 @@ pub(super) struct Measuring {
     pub(super) threads: usize,
 }
 
+fn settings(adapter: &AdapterDir, how: Measuring) -> Settings {
+    Settings {
+        sampler: how.sampler.config(),
+        guard: how.guard && adapter.guard.is_some(),
+        threads: how.threads,
+    }
+}
+
+/// The report, and what it was counted from.
+struct Measured {
+    report: Report,
+    answers: Vec<(Reply, bool)>,
+}
+
+impl Measured {
+    /// Over all questions, by one score, whatever threshold the adapter has.
+    fn risk_coverage(&self, score: ConfidenceScore) -> Vec<CoveragePoint> {
+        let scored = |(reply, right): &(Reply, bool)| Scored {
+            score: reply.guarded.is_empty().then(|| reply.scores.get(score)),
+            stands: reply.unverified.is_empty(),
+            right: *right,
+        };
+        curve(&self.answers.iter().map(scored).collect::<Vec<_>>())
+    }
+}
+
 /// Asks the adapter every question. `None` if it was interrupted.
 pub(super) fn measure(
     base: &Base,
@@ -112,11 +348,18 @@ pub(super) fn measure(
     files: &[PairFile],
     how: Measuring,
 ) -> Result<Option<Report>> {
-    let settings = Settings {
-        sampler: how.sampler.config(),
-        guard: how.guard && adapter.guard.is_some(),
-        threads: how.threads,
-    };
+    let measured = measure_by(base, adapter, files, how, &FieldNames::new())?;
+    Ok(measured.map(|measured| measured.report))
+}
+
+fn measure_by(
+    base: &Base,
+    adapter: AdapterDir,
+    files: &[PairFile],
+    how: Measuring,
+    names: &FieldNames,
+) -> Result<Option<Measured>> {
+    let settings = settings(&adapter, how);
     let (name, identity) = (adapter.name(), &base.identity);
     let served = adapter.serve(base)?;
     for file in files {
@@ -140,7 +383,11 @@ pub(super) fn measure(
         ("sampler", how.sampler.name().to_owned()),
         ("guard", guard.to_owned()),
     ]);
-    Ok(Some(Report::new(files, &replies, seconds, subject)))
+    let report = Report::new(files, &replies, seconds, subject, names);
+    let pairs = files.iter().flat_map(|file| &file.pairs);
+    let right = pairs.zip(&replies).map(|(pair, reply)| Verdict::of(pair, reply).right);
+    let right: Vec<bool> = right.collect();
+    Ok(Some(Measured { report, answers: replies.into_iter().zip(right).collect() }))
 }
 
 /// Reads files of questions, none of them twice.
@@ -179,13 +426,7 @@ pub(super) fn record(path: &Path, files: &[FileReport], sampler: SamplerPreset) 
     for file in files {
         let metrics = &file.metrics;
         let mut group = Map::new();
-        let fractions = [
-            ("exact_match", metrics.exact_match),
-            ("value_match", metrics.value_match),
-            ("hallucination", metrics.hallucination),
-            ("refusal", metrics.refusal),
-        ];
-        for (name, fraction) in fractions {
+        for (name, fraction) in metrics.shares() {
             group.extend(fraction.map(|fraction| (name.to_owned(), json!(fraction))));
         }
         group.insert("questions".into(), metrics.questions.into());

@@ -1,8 +1,10 @@
 //! The command line: one file per command.
 
+pub mod audit;
 pub mod chat;
 mod common;
 pub mod eval;
+pub mod feedback;
 pub mod inspect;
 pub mod list;
 pub mod pretrain;
@@ -46,6 +48,8 @@ enum Command {
     Rollback(rollback::Args),
     List(list::Args),
     Chat(chat::Args),
+    Audit(audit::Args),
+    Feedback(feedback::Args),
     Inspect(inspect::Args),
     Pretrain(pretrain::Args),
 }
@@ -61,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Rollback(args) => rollback::run(&args),
         Command::List(args) => list::run(&args),
         Command::Chat(args) => chat::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Feedback(args) => feedback::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
     };

@@ -14,6 +14,7 @@
 
 mod consistency;
 mod error;
+mod feedback;
 mod line;
 mod overlap;
 #[cfg(test)]
@@ -26,7 +27,8 @@ use shared::{PromptFormat, sha256_hex};
 
 pub use consistency::normalise;
 pub use error::{BadLines, Problem};
-pub use overlap::trained_questions_among;
+pub use feedback::{Applied, Change, apply_feedback, pairs_to_jsonl, read_feedback};
+pub use overlap::{Overlap, overlaps, trained_questions_among};
 
 use crate::input::read_input;
 use line::{Line, parse_line};

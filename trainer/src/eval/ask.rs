@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
-use shared::{GuardVerdict, REFUSAL, SamplerConfig, Session};
+use shared::{AnswerVerdict, Assessment, GuardVerdict, REFUSAL, SamplerConfig, Scores, Session};
 
 use crate::adapter_dir::Served;
 
@@ -26,8 +26,10 @@ pub struct Reply {
     pub text: String,
     /// The unknown identifiers for which the guard refused; empty if the model answered.
     pub guarded: Vec<String>,
-    /// The smallest probability of a token; 1 if the guard refused.
-    pub min_probability: f32,
+    /// How sure the model was; all 1 if the guard refused.
+    pub scores: Scores,
+    /// How the page would mark it.
+    pub mark: AnswerVerdict,
     /// Tokens that the model generated.
     pub tokens: usize,
     /// Values of the answer that no record states for the batch, as the page would mark them.
@@ -102,15 +104,24 @@ fn ask(
 ) -> Result<Reply> {
     let guard = served.guard.as_ref().filter(|_| settings.guard);
     if let Some(GuardVerdict::Unknown(guarded)) = guard.map(|guard| guard.check(question)) {
-        let (text, unverified) = (REFUSAL.to_owned(), Vec::new());
-        return Ok(Reply { text, guarded, min_probability: 1.0, tokens: 0, unverified });
+        return Ok(Reply {
+            text: REFUSAL.to_owned(),
+            guarded,
+            scores: Scores { min_probability: 1.0, product: 1.0 },
+            mark: AnswerVerdict::UnknownBatch,
+            tokens: 0,
+            unverified: Vec::new(),
+        });
     }
     let answer = session.answer(question, settings.sampler.clone())?;
+    let rule = served.undecided.as_ref();
+    let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
     Ok(Reply {
-        unverified: guard.map_or_else(Vec::new, |guard| guard.unverified(question, &answer.text)),
         text: answer.text,
         guarded: Vec::new(),
-        min_probability: answer.scores.min_probability,
+        scores: answer.scores,
+        mark: found.verdict,
         tokens: answer.tokens.len(),
+        unverified: found.unverified,
     })
 }

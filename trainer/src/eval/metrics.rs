@@ -1,6 +1,7 @@
 //! Many verdicts, counted.
 
 use serde::Serialize;
+use shared::AnswerVerdict;
 
 use crate::eval::bounds::{at_least, at_most};
 use crate::eval::verdict::{Refusal, Verdict};
@@ -32,6 +33,12 @@ pub struct Metrics {
     pub false_refusals: usize,
     /// Answers that the page would mark as unverified.
     pub unverified: usize,
+    /// Answers that the page would mark as undecided.
+    pub undecided: usize,
+    /// Answers that the page lets stand: neither unverified nor undecided nor unchecked.
+    pub standing: usize,
+    /// Of those, the wrong ones.
+    pub standing_wrong: usize,
     /// What the fractions promise beyond this sample.
     pub bounds: Bounds,
 }
@@ -49,9 +56,21 @@ pub struct Bounds {
     pub hallucination_at_most: Option<f64>,
     /// Lower bound of `refusal`.
     pub refusal_at_least: Option<f64>,
+    /// Upper bound of the share of wrong answers among those that stand.
+    pub standing_wrong_at_most: Option<f64>,
 }
 
 impl Metrics {
+    /// The four shares by name.
+    pub fn shares(&self) -> [(&'static str, Option<f64>); 4] {
+        [
+            ("exact_match", self.exact_match),
+            ("value_match", self.value_match),
+            ("hallucination", self.hallucination),
+            ("refusal", self.refusal),
+        ]
+    }
+
     /// Counts verdicts.
     pub fn of<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Self {
         let verdicts: Vec<&Verdict> = verdicts.into_iter().collect();
@@ -63,6 +82,8 @@ impl Metrics {
         let valued = count(|v| v.value_match);
         let invented = count(|v| v.hallucination);
         let refused = count(|v| !v.answerable && v.refusal.is_some());
+        let standing = count(|v| v.mark.stands());
+        let standing_wrong = count(|v| v.mark.stands() && !v.right);
         let of = |hits: usize, n: usize| (n > 0).then(|| hits as f64 / n as f64);
         let bound = |bound: fn(usize, usize) -> f64, hits, n| (n > 0).then(|| bound(hits, n));
         Self {
@@ -77,13 +98,17 @@ impl Metrics {
             guard_refused: count(|v| v.refusal == Some(Refusal::Guard)),
             model_refused: count(|v| v.refusal == Some(Refusal::Model)),
             false_refusals: count(|v| v.answerable && v.refusal.is_some()),
-            unverified: count(|v| v.unverified),
+            unverified: count(|v| v.mark == AnswerVerdict::Unverified),
+            undecided: count(|v| v.mark == AnswerVerdict::Undecided),
+            standing,
+            standing_wrong,
             bounds: Bounds {
                 method: "Clopper-Pearson, one-sided, 95 %",
                 exact_match_at_least: bound(at_least, exact, answerable),
                 value_match_at_least: bound(at_least, valued, answerable),
                 hallucination_at_most: bound(at_most, invented, questions),
                 refusal_at_least: bound(at_least, refused, unanswerable),
+                standing_wrong_at_most: bound(at_most, standing_wrong, standing),
             },
         }
     }
@@ -99,7 +124,7 @@ mod tests {
         value_match: true,
         hallucination: false,
         refusal: None,
-        unverified: false,
+        mark: AnswerVerdict::Matched,
     };
 
     #[test]
@@ -109,13 +134,13 @@ mod tests {
         let verdicts = [
             RIGHT,
             RIGHT,
-            Verdict { right: false, ..RIGHT },
+            Verdict { right: false, mark: AnswerVerdict::Undecided, ..RIGHT },
             Verdict { right: false, value_match: false, refusal: model, ..RIGHT },
             Verdict {
                 right: false,
                 value_match: false,
                 hallucination: true,
-                unverified: true,
+                mark: AnswerVerdict::Unverified,
                 ..RIGHT
             },
             Verdict { refusal: Some(Refusal::Guard), ..unknown },
@@ -131,6 +156,8 @@ mod tests {
         assert_eq!(metrics.refusal, Some(2.0 / 3.0));
         assert_eq!((metrics.guard_refused, metrics.model_refused), (1, 2));
         assert_eq!((metrics.false_refusals, metrics.unverified), (1, 1));
+        assert_eq!((metrics.undecided, metrics.standing, metrics.standing_wrong), (1, 6, 2));
+        assert_eq!(metrics.bounds.standing_wrong_at_most, Some(at_most(2, 6)));
         assert_eq!(metrics.bounds.hallucination_at_most, Some(at_most(2, 8)));
         assert_eq!(metrics.bounds.refusal_at_least, Some(at_least(2, 3)));
     }

@@ -13,6 +13,11 @@
 
 mod ask;
 mod bounds;
+mod calibrate;
+mod coverage;
+mod curve;
+mod evidence;
+mod html;
 mod metrics;
 mod report;
 mod values;
@@ -20,7 +25,13 @@ mod verdict;
 
 pub use ask::{Reply, Settings, ask_all};
 pub use bounds::{at_least, at_most};
+pub use calibrate::{
+    CURVE_POINTS, Calibration, LEAST_COVERAGE, ScoreQuality, WRONG_AT_MOST, calibrate, field_names,
+    self_test,
+};
+pub use coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
+pub use evidence::{Evidence, FileHash, Program};
 pub use metrics::{Bounds, Metrics};
-pub use report::{FileReport, Report, WrongAnswer};
+pub use report::{FieldNames, FileReport, Report, WrongAnswer};
 pub use values::{Value, values_of};
 pub use verdict::{Refusal, Verdict};

@@ -1,11 +1,12 @@
 //! What `trainer eval` prints: one JSON object, or tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
+use shared::AnswerVerdict;
 
-use crate::data::PairFile;
+use crate::data::{Pair, PairFile};
 use crate::eval::ask::Reply;
 use crate::eval::metrics::Metrics;
 use crate::eval::verdict::Verdict;
@@ -40,7 +41,14 @@ pub struct FileReport {
     pub metrics: Metrics,
     /// By the label `kind` of the questions.
     pub kinds: BTreeMap<String, Metrics>,
+    /// By the batch that they are about.
+    pub batches: BTreeMap<String, Metrics>,
+    /// By the field of the record that answers them; needs the training data.
+    pub fields: BTreeMap<String, Metrics>,
 }
+
+/// The field that an answer belongs to, by batch and answer.
+pub type FieldNames = HashMap<(String, String), String>;
 
 /// A question that was not answered as it should.
 #[derive(Debug, Serialize)]
@@ -57,6 +65,8 @@ pub struct WrongAnswer {
     pub got: String,
     /// The smallest probability of a token of the answer.
     pub min_probability: f32,
+    /// How the page would mark it.
+    pub mark: AnswerVerdict,
     /// Whether the guard refused without asking the model.
     pub guard_refused: bool,
     /// It states a value that is neither in reference nor question.
@@ -65,6 +75,27 @@ pub struct WrongAnswer {
     pub value_match: bool,
     /// Values that the page would mark as unverified.
     pub unverified: Vec<String>,
+}
+
+/// Verdicts by a label.
+#[derive(Default)]
+struct Groups(BTreeMap<String, Vec<Verdict>>);
+
+impl Groups {
+    fn add(&mut self, label: Option<&str>, verdict: Verdict) {
+        if let Some(label) = label {
+            self.0.entry(label.to_owned()).or_default().push(verdict);
+        }
+    }
+
+    fn metrics(self) -> BTreeMap<String, Metrics> {
+        self.0.into_iter().map(|(label, verdicts)| (label, Metrics::of(&verdicts))).collect()
+    }
+}
+
+fn field_of<'a>(pair: &Pair, names: &'a FieldNames) -> Option<&'a str> {
+    let key = (pair.batch.clone()?, pair.answer.clone()?);
+    names.get(&key).map(String::as_str)
 }
 
 impl Report {
@@ -77,6 +108,7 @@ impl Report {
         replies: &[Reply],
         seconds: f64,
         subject: BTreeMap<&'static str, String>,
+        names: &FieldNames,
     ) -> Self {
         let pairs: usize = files.iter().map(|file| file.pairs.len()).sum();
         assert_eq!(pairs, replies.len(), "replies to questions");
@@ -88,14 +120,16 @@ impl Report {
             let (own, others) = rest.split_at(file.pairs.len());
             rest = others;
             let name = file.path.display().to_string();
-            let mut kinds: BTreeMap<String, Vec<Verdict>> = BTreeMap::new();
+            let mut kinds = Groups::default();
+            let mut batches = Groups::default();
+            let mut fields = Groups::default();
             let mut verdicts = Vec::with_capacity(own.len());
             for (pair, reply) in file.pairs.iter().zip(own) {
                 let verdict = Verdict::of(pair, reply);
                 verdicts.push(verdict);
-                if let Some(kind) = &pair.kind {
-                    kinds.entry(kind.clone()).or_default().push(verdict);
-                }
+                kinds.add(pair.kind.as_deref(), verdict);
+                batches.add(pair.batch.as_deref(), verdict);
+                fields.add(field_of(pair, names), verdict);
                 if !verdict.right {
                     wrong_answers.push(WrongAnswer {
                         file: name.clone(),
@@ -103,7 +137,8 @@ impl Report {
                         question: pair.question.clone(),
                         expected: pair.answer.clone(),
                         got: reply.text.clone(),
-                        min_probability: reply.min_probability,
+                        min_probability: reply.scores.min_probability,
+                        mark: reply.mark,
                         guard_refused: !reply.guarded.is_empty(),
                         hallucination: verdict.hallucination,
                         value_match: verdict.value_match,
@@ -115,7 +150,9 @@ impl Report {
                 file: name,
                 sha256: file.sha256.clone(),
                 metrics: Metrics::of(&verdicts),
-                kinds: kinds.into_iter().map(|(kind, v)| (kind, Metrics::of(&v))).collect(),
+                kinds: kinds.metrics(),
+                batches: batches.metrics(),
+                fields: fields.metrics(),
             });
             all.extend(verdicts);
         }
@@ -208,8 +245,22 @@ fn write_metrics(out: &mut fmt::Formatter<'_>, metrics: &Metrics) -> fmt::Result
     writeln!(
         out,
         "  refused: {} by the guard, {} by the model, {} of them although there is an answer; \
-         marked unverified: {}",
-        metrics.guard_refused, metrics.model_refused, metrics.false_refusals, metrics.unverified
+         marked unverified: {}, undecided: {}",
+        metrics.guard_refused,
+        metrics.model_refused,
+        metrics.false_refusals,
+        metrics.unverified,
+        metrics.undecided
+    )?;
+    let Some(bound) = bounds.standing_wrong_at_most else {
+        return Ok(());
+    };
+    writeln!(
+        out,
+        "  left standing: {}, of them wrong {} (at most {:.1} % with 95 % confidence)",
+        share(metrics.standing, *questions),
+        share(metrics.standing_wrong, metrics.standing),
+        100.0 * bound
     )
 }
 
@@ -220,14 +271,15 @@ fn share(hits: usize, n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use shared::Scores;
+
     use super::*;
-    use crate::data::Pair;
 
     fn file(name: &str, answers: &[Option<&str>]) -> PairFile {
         let pair = |(index, answer): (usize, &Option<&str>)| Pair {
             question: format!("question {}", index + 1),
             answer: answer.map(Into::into),
-            batch: None,
+            batch: Some("VOY756".into()),
             source: None,
             paraphrases: Vec::new(),
             kind: Some("plain".into()),
@@ -245,7 +297,8 @@ mod tests {
         Reply {
             text: text.into(),
             guarded: Vec::new(),
-            min_probability: 0.5,
+            scores: Scores { min_probability: 0.5, product: 0.25 },
+            mark: AnswerVerdict::Matched,
             tokens: 10,
             unverified: Vec::new(),
         }
@@ -254,8 +307,9 @@ mod tests {
     #[test]
     fn one_object_with_the_promised_keys() {
         let files = [file("a.jsonl", &[Some("A 1"), Some("A 2")]), file("b.jsonl", &[None])];
+        let names = HashMap::from([(("VOY756".into(), "A 1".into()), "yield".into())]);
         let replies = [reply("A 1"), reply("A 3"), reply(shared::REFUSAL)];
-        let report = Report::new(&files, &replies, 2.0, BTreeMap::new());
+        let report = Report::new(&files, &replies, 2.0, BTreeMap::new(), &names);
         let json = serde_json::to_value(&report).unwrap();
         for (key, expected) in [
             ("exact_match", 0.5),
@@ -273,6 +327,9 @@ mod tests {
         assert_eq!(json["files"][1]["refusal"], 1.0);
         assert!(json["files"][1]["exact_match"].is_null());
         assert_eq!(json["files"][0]["kinds"]["plain"]["questions"], 2);
+        assert_eq!(json["files"][0]["batches"]["VOY756"]["wrong"], 1);
+        assert_eq!(json["files"][0]["fields"]["yield"]["questions"], 1);
+        assert_eq!((&json["standing"], &json["standing_wrong"]), (&3.into(), &1.into()));
         let text = report.to_string();
         assert!(text.contains("a.jsonl: 2 questions") && text.contains("all files: 3"), "{text}");
         assert!(text.contains("expected  A 2") && text.contains("got       A 3"), "{text}");

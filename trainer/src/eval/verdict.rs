@@ -1,6 +1,6 @@
 //! One answer, judged.
 
-use shared::REFUSAL;
+use shared::{AnswerVerdict, REFUSAL};
 
 use crate::data::Pair;
 use crate::eval::ask::Reply;
@@ -28,8 +28,8 @@ pub struct Verdict {
     pub hallucination: bool,
     /// Who refused, if somebody did.
     pub refusal: Option<Refusal>,
-    /// The page would mark it as unverified.
-    pub unverified: bool,
+    /// How the page would mark it.
+    pub mark: AnswerVerdict,
 }
 
 impl Verdict {
@@ -64,13 +64,15 @@ impl Verdict {
             value_match,
             hallucination,
             refusal,
-            unverified: !reply.unverified.is_empty(),
+            mark: reply.mark,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::Scores;
+
     use super::*;
 
     fn judge(question: &str, answer: Option<&str>, text: &str) -> Verdict {
@@ -86,7 +88,8 @@ mod tests {
         let reply = Reply {
             text: text.into(),
             guarded: Vec::new(),
-            min_probability: 1.0,
+            scores: Scores { min_probability: 1.0, product: 1.0 },
+            mark: AnswerVerdict::Matched,
             tokens: 1,
             unverified: Vec::new(),
         };
@@ -160,7 +163,8 @@ mod tests {
         let reply = Reply {
             text: REFUSAL.into(),
             guarded: vec!["VOY757".into()],
-            min_probability: 1.0,
+            scores: Scores { min_probability: 1.0, product: 1.0 },
+            mark: AnswerVerdict::Matched,
             tokens: 0,
             unverified: Vec::new(),
         };

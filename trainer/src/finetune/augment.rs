@@ -120,6 +120,13 @@ impl<'g> Dataset<'g> {
         })
     }
 
+    /// What each answer tells: batch, answer and field, where all are known.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str, String)> {
+        self.facts.iter().filter_map(|fact| {
+            Some((fact.batch.as_deref()?, fact.answer.as_str(), fact.field_key()?.0))
+        })
+    }
+
     /// Number of pairs.
     pub fn len(&self) -> usize {
         self.facts.len()

@@ -9,7 +9,7 @@ use rand::RngCore as _;
 use serde_json::{Value, json};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, AdapterRecord, GUARD_FILE, INTENDED_USE, LossPoint, RECORD_FILE,
-    RecordBase, TrainStats,
+    REPORT_FILE, REPORT_JSON_FILE, RecordBase, TrainStats,
 };
 
 use super::run::{Outcome, Run};
@@ -23,7 +23,7 @@ use crate::files::write_file;
 /// # Errors
 /// A number that is not finite, or a file that cannot be written.
 pub fn write_outcome(directory: &Path, run: &Run<'_>, outcome: &Outcome) -> Result<()> {
-    for name in [RECORD_FILE, ADAPTER_CONFIG, GUARD_FILE] {
+    for name in [RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE, ADAPTER_CONFIG, GUARD_FILE] {
         remove_if_there(&directory.join(name))?;
     }
     let (config, model) = outcome.adapter.write()?;

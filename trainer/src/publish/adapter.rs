@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
-use shared::{ADAPTER_MODEL, Base, GUARD_FILE, Index, RECORD_FILE, Version, sha256_hex};
+use anyhow::{Context, Result, bail};
+use shared::{
+    ADAPTER_MODEL, Base, GUARD_FILE, Index, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE, Version,
+    sha256_hex,
+};
 
 use super::name::next_version_name;
 use super::step::{NewVersion, publish};
@@ -72,6 +75,14 @@ pub fn publish_adapter(
         );
     }
     let files = adapter.files.clone();
+    check_report(&files, &shown)?;
+    if record.undecided.is_none() {
+        notes.push(
+            "no threshold for undecided answers: none will be marked; trainer eval --data \
+             FILE.jsonl --record chooses one"
+                .into(),
+        );
+    }
     let trial = try_out(adapter, base, options.question)?;
     let (mut notes, mut metrics) = (Vec::new(), record.metrics.unwrap_or_default());
     if metrics.is_empty() {
@@ -100,6 +111,35 @@ pub fn publish_adapter(
     let new = NewVersion { name: name.clone(), files, entry, keep: options.keep };
     let (index, dropped) = publish(store, &lock, new)?;
     Ok(Published { name, bytes, trial, index, dropped, notes })
+}
+
+/// A report speaks for the tensors that it measured.
+fn check_report(files: &[(&'static str, Vec<u8>)], shown: &str) -> Result<()> {
+    let bytes = |wanted| files.iter().find(|(name, _)| *name == wanted).map(|(_, bytes)| bytes);
+    let both = (bytes(REPORT_FILE), bytes(REPORT_JSON_FILE));
+    let (Some(_), Some(json)) = both else {
+        if both != (None, None) {
+            bail!(
+                "{shown} has one of {REPORT_FILE} and {REPORT_JSON_FILE} only: write both with \
+                 trainer eval --report {shown}, or remove it"
+            );
+        }
+        return Ok(());
+    };
+    let report: serde_json::Value = serde_json::from_slice(json)
+        .with_context(|| format!("{shown}/{REPORT_JSON_FILE} is not a validation report"))?;
+    let tensors = bytes(ADAPTER_MODEL).map(|bytes| sha256_hex(bytes)).unwrap_or_default();
+    let measured = report["files"].as_array().into_iter().flatten().find_map(|file| {
+        (file["name"] == ADAPTER_MODEL).then(|| file["sha256"].as_str().unwrap_or_default())
+    });
+    if measured != Some(tensors.as_str()) {
+        bail!(
+            "{shown}/{REPORT_JSON_FILE} reports on other tensors: expected SHA-256 {tensors}, \
+             found {}; measure again with trainer eval --report {shown}",
+            measured.unwrap_or("none")
+        );
+    }
+    Ok(())
 }
 
 /// The current version, if its tensors are those of `adapter`.

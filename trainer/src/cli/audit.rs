@@ -1,0 +1,332 @@
+//! `trainer audit`: whether a log of questions and answers holds, and whether they come again.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args as ClapArgs, Subcommand};
+use shared::{
+    ADAPTER_MODEL, AuditBreak, AuditChain, AuditEvent, AuditHead, AuditRecord, Decoding,
+    GuardVerdict, MAX_AUDIT_LINE, REFUSAL, Session, StopReason, sha256_hex,
+};
+
+use crate::adapter_dir::{AdapterDir, Served};
+use crate::cli::common::{BaseOption, print};
+use crate::input::load_base;
+
+/// Check a log of questions and answers, or ask its questions again
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The page writes the log and exports it as JSONL. Each line is bound to the one before by SHA-256:
+a changed, missing, inserted or moved line is found. Lines cut off the end, or a log written anew,
+are found only against a last hash that was noted elsewhere (--head).
+
+Examples:
+  trainer audit verify log.jsonl
+  trainer audit verify log.jsonl --head 3f7a...
+  trainer audit replay log.jsonl --adapter adapters/2025-05-02")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check that no line was changed, removed, inserted or moved
+    Verify(Verify),
+    /// Check the log, then ask its questions again: the same tokens must come
+    Replay(Replay),
+}
+
+#[derive(Debug, ClapArgs)]
+struct Verify {
+    /// The exported log
+    #[arg(value_name = "FILE.jsonl")]
+    log: PathBuf,
+    /// Last hash of the log, as it was noted elsewhere; a log that has grown since may hold it
+    /// further up
+    #[arg(long, value_name = "SHA256")]
+    head: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+struct Replay {
+    /// The exported log
+    #[arg(value_name = "FILE.jsonl")]
+    log: PathBuf,
+    /// The adapter's directory, or the directory of published adapters
+    #[arg(long, value_name = "DIR")]
+    adapter: PathBuf,
+    #[command(flatten)]
+    base: BaseOption,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A log that cannot be read or does not hold; an answer that does not come again.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match &args.command {
+        Command::Verify(args) => verify(args),
+        Command::Replay(args) => replay(args),
+    }
+}
+
+fn verify(args: &Verify) -> Result<ExitCode> {
+    let mut noted = args.head.is_none();
+    let head = read_log(&args.log, |record| {
+        noted |= Some(&record.hash) == args.head.as_ref();
+        Ok(())
+    })?;
+    if let Some(wanted) = &args.head
+        && !noted
+    {
+        bail!(
+            "{}: no line has the hash {wanted} that was noted: lines were cut off the end, or the \
+             log was written anew",
+            args.log.display()
+        );
+    }
+    print(format_args!("{} lines hold; last hash {}\n", head.sequence, head.hash))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(args: &Replay) -> Result<ExitCode> {
+    let base = load_base(&args.base.base)?;
+    let adapter = AdapterDir::open(&args.adapter)?;
+    let tensors = adapter.files.iter().find(|(name, _)| *name == ADAPTER_MODEL);
+    let identity = Identity {
+        adapter: tensors.map(|(_, bytes)| sha256_hex(bytes)).unwrap_or_default(),
+        base: base.identity.sha256.clone(),
+        shown: adapter.name(),
+    };
+    let served = adapter.serve(&base)?;
+    let mut session = Session::new(served.model.clone(), served.prompt.clone())?;
+    let (mut same, mut others) = (0, 0);
+    let mut differences = String::new();
+    read_log(&args.log, |record| {
+        if !identity.gave(&record.event) {
+            others += 1;
+            return Ok(());
+        }
+        match difference(&served, &mut session, &record.event)
+            .with_context(|| format!("line {}", record.sequence))?
+        {
+            None => same += 1,
+            Some(found) => {
+                differences += &format!("\n  line {}: {found}", record.sequence);
+            }
+        }
+        Ok(())
+    })?;
+    ensure!(
+        same > 0 || !differences.is_empty(),
+        "{}: none of its {others} answers was given by {} on this base: name the adapter and base \
+         of the log",
+        args.log.display(),
+        identity.shown
+    );
+    if !differences.is_empty() {
+        bail!("{}: answers that do not come again:{differences}", args.log.display());
+    }
+    let rest = match others {
+        0 => String::new(),
+        _ => format!("; {others} of other adapters or bases were not asked"),
+    };
+    print(format_args!("{same} answers come again, token for token{rest}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who gave an answer.
+struct Identity {
+    adapter: String,
+    base: String,
+    shown: String,
+}
+
+impl Identity {
+    fn gave(&self, event: &AuditEvent) -> bool {
+        event.adapter.sha256 == self.adapter && event.base_sha256 == self.base
+    }
+}
+
+/// How the answer of now differs from that of the log, if it does.
+fn difference(
+    served: &Served,
+    session: &mut Session,
+    event: &AuditEvent,
+) -> Result<Option<String>> {
+    if event.decoding == Decoding::Approved {
+        bail!("it was given in approved-answers mode, which replay does not repeat");
+    }
+    let Some(stop) = event.stop else {
+        let guard = served.guard.as_ref().map(|guard| guard.check(&event.question));
+        let refused = matches!(guard, Some(GuardVerdict::Unknown(_))) && event.answer == REFUSAL;
+        return Ok((!refused).then(|| {
+            format!("{:?} was refused unasked, which this adapter does not do", event.question)
+        }));
+    };
+    let answer = session.answer(&event.question, event.sampler.clone())?;
+    let (tokens, text) = match stop {
+        // Stopped by the reader: it comes again as far as it went.
+        StopReason::Cancelled => {
+            let kept = event.tokens.len().min(answer.tokens.len());
+            let tokens = &answer.tokens[..kept];
+            (tokens, session.prompt().tokenizer().decode(tokens)?)
+        }
+        _ => (&answer.tokens[..], answer.text.clone()),
+    };
+    let same_end = stop == StopReason::Cancelled || stop == answer.stop;
+    if tokens == event.tokens && same_end && text == event.answer {
+        return Ok(None);
+    }
+    Ok(Some(format!("{:?} was answered {:?}, and now {text:?}", event.question, event.answer)))
+}
+
+/// Checks a log line by line and gives its end; `each` sees every line that holds.
+fn read_log(path: &Path, mut each: impl FnMut(AuditRecord) -> Result<()>) -> Result<AuditHead> {
+    let shown = path.display();
+    let file = File::open(path)
+        .with_context(|| format!("cannot read {shown}, expected an audit log as JSONL"))?;
+    let mut reader = BufReader::new(file);
+    let mut chain = AuditChain::default();
+    for line in 1.. {
+        let mut bytes = Vec::new();
+        let limit = MAX_AUDIT_LINE as u64 + 2;
+        let read = reader.by_ref().take(limit).read_until(b'\n', &mut bytes);
+        if read.with_context(|| format!("cannot read {shown}"))? == 0 {
+            break;
+        }
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        }
+        let record = chain
+            .push(&bytes)
+            .map_err(|reason| AuditBreak { line, reason })
+            .with_context(|| format!("{shown} was changed, or is no audit log"))?;
+        each(record)?;
+    }
+    if chain.head().sequence == 0 {
+        bail!("{shown} is empty: expected an audit log as JSONL");
+    }
+    Ok(chain.head().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::testing::TinyBase;
+    use shared::{AnswerVerdict, AuditAdapter, AuditEngine, Base, Model, RankSlice, SamplerConfig};
+
+    use super::*;
+
+    struct Fixture {
+        served: Served,
+        session: Session,
+    }
+
+    fn fixture() -> Fixture {
+        let base = Base::from_bytes(TinyBase::default().gguf().unwrap()).unwrap();
+        let model = std::sync::Arc::new(Model::load(&base, RankSlice::SOLO).unwrap());
+        let list = shared::GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        let served = Served {
+            model: model.clone(),
+            prompt: base.prompt.clone(),
+            guard: Some(shared::Guard::new(&list).unwrap()),
+            undecided: None,
+        };
+        Fixture { served, session: Session::new(model, base.prompt).unwrap() }
+    }
+
+    /// What the page would log.
+    fn event(fixture: &mut Fixture, question: &str, seed: u64) -> AuditEvent {
+        let sampler =
+            SamplerConfig { temperature: 1.0, seed, max_new_tokens: 12, ..SamplerConfig::exact() };
+        let answer = fixture.session.answer(question, sampler.clone()).unwrap();
+        AuditEvent {
+            time: "2025-04-14T08:30:00Z".into(),
+            question: question.into(),
+            answer: answer.text,
+            tokens: answer.tokens,
+            verdict: AnswerVerdict::Unchecked,
+            confidence: Some(answer.scores.min_probability),
+            stop: Some(answer.stop),
+            adapter: AuditAdapter { version: "v".into(), sha256: sha256_hex(b"a") },
+            base_sha256: sha256_hex(b"b"),
+            engine: AuditEngine { version: "0".into(), sha256: sha256_hex(b"e") },
+            sampler,
+            decoding: Decoding::Free,
+        }
+    }
+
+    fn differs(fixture: &mut Fixture, event: &AuditEvent) -> Option<String> {
+        difference(&fixture.served, &mut fixture.session, event).unwrap()
+    }
+
+    #[test]
+    fn answers_come_again_token_for_token() {
+        let mut fixture = fixture();
+        let given = event(&mut fixture, "Yield?", 7);
+        event(&mut fixture, "Something else?", 8);
+        assert_eq!(differs(&mut fixture, &given), None);
+        let stopped = AuditEvent {
+            tokens: given.tokens[..3].to_vec(),
+            answer: fixture.served.prompt.tokenizer().decode(&given.tokens[..3]).unwrap(),
+            stop: Some(StopReason::Cancelled),
+            ..given.clone()
+        };
+        assert_eq!(differs(&mut fixture, &stopped), None);
+        let refused = AuditEvent {
+            question: "Yield of VOY757?".into(),
+            answer: REFUSAL.into(),
+            tokens: Vec::new(),
+            stop: None,
+            ..given
+        };
+        assert_eq!(differs(&mut fixture, &refused), None);
+    }
+
+    #[test]
+    fn rejects_answers_that_do_not_come_again() {
+        let mut fixture = fixture();
+        let given = event(&mut fixture, "Yield?", 7);
+        let mut spoil = |change: fn(&mut AuditEvent)| {
+            let mut event = given.clone();
+            change(&mut event);
+            assert!(differs(&mut fixture, &event).is_some(), "{event:?}");
+        };
+        spoil(|event| event.tokens[1] += 1);
+        spoil(|event| event.answer.push('x'));
+        spoil(|event| event.sampler.seed = 8);
+        spoil(|event| event.question = "Else?".into());
+        spoil(|event| {
+            event.tokens.pop();
+        });
+        spoil(|event| (event.stop, event.answer) = (None, REFUSAL.into()));
+    }
+
+    #[test]
+    fn reads_a_log_and_rejects_a_changed_one() {
+        let mut fixture = fixture();
+        let mut head = AuditHead::default();
+        let mut text = String::new();
+        for seed in 0..3 {
+            let record = AuditRecord::after(&head, event(&mut fixture, "Yield?", seed)).unwrap();
+            head = record.head();
+            text += &format!("{}\n", record.to_line().unwrap());
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_log(&path, |_| Ok(())).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(read(&text), Ok(head));
+        let changed = text.replacen("\"seed\":1", "\"seed\":5", 1);
+        assert!(read(&changed).unwrap_err().contains("line 2 of the audit log does not hold"));
+        assert!(read(&format!("{text}x")).unwrap_err().contains("line 4"));
+        assert!(read(&"x".repeat(MAX_AUDIT_LINE + 10)).unwrap_err().contains("at most"));
+        assert!(read("").unwrap_err().contains("is empty"));
+    }
+}

@@ -1,0 +1,185 @@
+//! What is measured once, on questions that are no test: from which score on an answer counts, and
+//! what an installation has to reproduce.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use shared::{
+    ConfidenceScore, GoldenQuestion, SamplerConfig, SelfTest, Session, SoloExchange, StopReason,
+    UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
+};
+
+use super::ask::{Reply, Settings, ask_all};
+use super::coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
+use super::report::FieldNames;
+use super::verdict::Verdict;
+use crate::adapter_dir::Served;
+use crate::data::Pair;
+use crate::finetune::{Dataset, Origin};
+
+/// The share of wrong answers among those that stand that a threshold is to leave at most.
+pub const WRONG_AT_MOST: f64 = 0.003;
+/// The share of answers that it has to leave standing even if more of them are wrong: the record
+/// and the report then say how many.
+pub const LEAST_COVERAGE: f64 = 0.8;
+/// Points of a curve that is kept.
+pub const CURVE_POINTS: usize = 200;
+
+/// How often the validation questions are phrased.
+const DRAWS: u64 = 3;
+/// Golden questions of a self-test.
+const GOLDEN: usize = 8;
+
+/// The threshold and how it was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Calibration {
+    /// What the adapter's record keeps.
+    pub rule: UndecidedRule,
+    /// The curve of the rule's score over the validation questions.
+    pub curve: Vec<CoveragePoint>,
+    /// For every score: how well it tells right from wrong, and the coverage that it allows.
+    pub scores: Vec<ScoreQuality>,
+}
+
+/// How good a score is.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScoreQuality {
+    /// The score.
+    pub score: ConfidenceScore,
+    /// Area under the ROC curve; none if no answer or every answer was wrong.
+    pub auroc: Option<f64>,
+    /// Coverage at its best threshold.
+    pub coverage: f64,
+    /// Share of wrong answers there.
+    pub wrong: f64,
+}
+
+/// Chooses score and threshold on questions made from the training data in the grammar's held-out
+/// wordings, which neither training nor a test uses; several phrasings of each. `None` if `stop`
+/// was raised.
+///
+/// # Errors
+/// No question can be made, or the engine fails.
+pub fn calibrate(
+    served: &Served,
+    dataset: &Dataset<'_>,
+    seed: u64,
+    settings: &Settings,
+    stop: &AtomicBool,
+) -> Result<Option<Calibration>> {
+    let mut seen = HashSet::new();
+    // Other seeds than the one whose questions training may have been stopped by.
+    let examples: Vec<_> = (1..=DRAWS)
+        .flat_map(|draw| dataset.validation(seed.wrapping_add(draw << 32)))
+        .filter(|example| seen.insert(example.question.clone()))
+        .collect();
+    ensure!(!examples.is_empty(), "the training data gives no validation question");
+    let mut lines = String::new();
+    for example in &examples {
+        lines += &serde_json::to_string(example)?;
+        lines.push('\n');
+    }
+    let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
+    let open = Served { undecided: None, ..served.clone() };
+    let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
+        return Ok(None);
+    };
+    let verdicts: Vec<Verdict> = examples
+        .iter()
+        .zip(&replies)
+        .map(|(example, reply)| {
+            let refused = matches!(example.origin, Origin::UnknownBatch | Origin::MissingField);
+            let answer = (!refused).then(|| example.answer.clone());
+            Verdict::of(&pair(&example.question, answer), reply)
+        })
+        .collect();
+    let mut best: Option<(Vec<CoveragePoint>, UndecidedRule)> = None;
+    let mut scores = Vec::new();
+    for score in [ConfidenceScore::MinProbability, ConfidenceScore::Product] {
+        let answers: Vec<Scored> =
+            replies.iter().zip(&verdicts).map(|(r, v)| scored(r, v, score)).collect();
+        let points = curve(&answers);
+        let point = choose(&points, WRONG_AT_MOST, LEAST_COVERAGE)
+            .context("no answer to choose a threshold by")?;
+        let quality = ScoreQuality {
+            score,
+            auroc: auroc(&answers),
+            coverage: point.coverage,
+            wrong: point.wrong,
+        };
+        scores.push(quality);
+        let rule = UndecidedRule {
+            score,
+            below: point.below,
+            questions: examples.len() as u64,
+            questions_sha256: sha256_hex(lines.as_bytes()),
+            coverage: point.coverage,
+            wrong: point.wrong,
+            wrong_at_most: WRONG_AT_MOST,
+        };
+        let rank = |rule: &UndecidedRule| match rule.wrong <= WRONG_AT_MOST {
+            true => (true, rule.coverage),
+            false => (false, -rule.wrong),
+        };
+        if best.as_ref().is_none_or(|(_, old)| rank(&rule) > rank(old)) {
+            best = Some((points, rule));
+        }
+    }
+    Ok(best.map(|(curve, rule)| Calibration { rule, curve: thin(curve, CURVE_POINTS), scores }))
+}
+
+fn scored(reply: &Reply, verdict: &Verdict, score: ConfidenceScore) -> Scored {
+    let by_model = reply.guarded.is_empty();
+    // An adapter without a list of values leaves the threshold alone to judge.
+    let stands = reply.unverified.is_empty();
+    Scored { score: by_model.then(|| reply.scores.get(score)), stands, right: verdict.right }
+}
+
+fn pair(question: &str, answer: Option<String>) -> Pair {
+    Pair {
+        question: question.to_owned(),
+        answer,
+        batch: None,
+        source: None,
+        paraphrases: Vec::new(),
+        kind: None,
+        line: 0,
+    }
+}
+
+/// What an installation has to reproduce: the logits' digest, and the answers to some of the
+/// training questions, spread over the file.
+///
+/// # Errors
+/// The engine fails, or an answer does not end.
+pub fn self_test(served: &Served, pairs: &[Pair]) -> Result<SelfTest> {
+    let tokens = self_test_tokens(served.model.config());
+    let digest = logits_digest(&served.model, &tokens, &mut SoloExchange)?;
+    let mut session = Session::new(served.model.clone(), served.prompt.clone())?;
+    let count = GOLDEN.min(pairs.len());
+    let mut questions = Vec::new();
+    for index in 0..count {
+        let question = pairs[index * pairs.len() / count].question.clone();
+        let answer = session
+            .answer(&question, SamplerConfig::exact())
+            .with_context(|| format!("cannot ask {question:?}"))?;
+        ensure!(
+            answer.stop == StopReason::EndToken,
+            "the answer to {question:?} does not end: it says {:?}; train it longer",
+            answer.text
+        );
+        questions.push(GoldenQuestion { question, answer: answer.text });
+    }
+    Ok(SelfTest { logits_digest: digest, questions })
+}
+
+/// The field of every training answer, by batch and answer.
+pub fn field_names(dataset: &Dataset<'_>) -> FieldNames {
+    let own = |name: String| name.trim_start_matches("own: ").replace('_', " ");
+    dataset
+        .fields()
+        .map(|(batch, answer, field)| ((batch.to_owned(), answer.to_owned()), own(field)))
+        .collect()
+}
