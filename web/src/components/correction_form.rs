@@ -74,7 +74,9 @@ pub fn CorrectionForm(props: &CorrectionFormProps) -> Html {
     };
     let id = |part: &str| format!("{part}-{}", props.exchange.id);
     html! {
-        <form class="correction-form" data-testid="correction-form" onsubmit={on_submit}>
+        // It stands in a region whose changes are read out; typing is not to be.
+        <form class="correction-form" data-testid="correction-form" aria-live="off"
+            onsubmit={on_submit}>
             <label for={id("right")}>{ "Right answer, as the batch record has it" }</label>
             <textarea id={id("right")} ref={right} rows="2" data-testid="right-answer"
                 maxlength="8000" required={!*no_record} disabled={*no_record} />
