@@ -61,7 +61,7 @@ impl Grammar {
 
     fn wording(&self, field: &Field, split: Split, rng: &mut ChaCha8Rng) -> String {
         let heldout = split == Split::Heldout;
-        if !heldout && !field.questions.is_empty() && rng.chance(0.4) {
+        if !heldout && !field.questions.is_empty() && rng.chance(0.5) {
             return rng.pick(&field.questions).clone();
         }
         let groups: Vec<_> = self
