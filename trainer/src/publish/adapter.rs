@@ -76,6 +76,7 @@ pub fn publish_adapter(
     }
     let files = adapter.files.clone();
     check_report(&files, &shown)?;
+    let mut notes: Vec<String> = Vec::new();
     if record.undecided.is_none() {
         notes.push(
             "no threshold for undecided answers: none will be marked; trainer eval --data \
@@ -84,7 +85,7 @@ pub fn publish_adapter(
         );
     }
     let trial = try_out(adapter, base, options.question)?;
-    let (mut notes, mut metrics) = (Vec::new(), record.metrics.unwrap_or_default());
+    let mut metrics = record.metrics.unwrap_or_default();
     if metrics.is_empty() {
         notes.push("no results to publish with it; trainer eval --record writes them".into());
     }
