@@ -1,15 +1,19 @@
 //! The built site's `bench.html` beside wllama, in the same browser.
 
-use std::{env, fs, path::Path, thread, time::Duration};
+use std::{
+    env, fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use bench::Chromium;
 use serde_json::Value;
 use xtask::Server;
 
 use crate::{
-    Options,
-    chromium::Chromium,
-    models, native, peers,
+    Options, models, native, peers,
     report::{Case, Engine, OURS, Report},
     root,
 };
@@ -18,6 +22,7 @@ use crate::{
 const ENGINES: [&str; 3] = [OURS, "wllama-2", "wllama-3"];
 /// For one engine's page; wllama takes the longest.
 const PATIENCE: Duration = Duration::from_secs(900);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Measures, and tells as it goes.
 ///
@@ -72,10 +77,37 @@ fn measure(server: &Server, case: &mut Case) -> Result<()> {
             "{}{page}?model={model}&{threads}&prompt_tokens={prompt}&decode_tokens={decode}&runs=1",
             server.url()
         );
-        let said = Chromium::start()?.result(&url, PATIENCE);
+        let said = result(&Chromium::start()?, &url, PATIENCE);
         engine.note(said.and_then(|said| right_ranks(said, case.threads)));
     }
     Ok(())
+}
+
+/// Opens a page and waits for the object that it puts into `window.benchResult`.
+///
+/// # Errors
+/// The page cannot be opened, sets nothing within `patience`, or sets an `error`.
+fn result(browser: &Chromium, url: &str, patience: Duration) -> Result<Value> {
+    browser.run(browser.client().goto(url)).with_context(|| format!("open {url}"))?;
+    let started = Instant::now();
+    loop {
+        let result = browser
+            .run(browser.client().execute("return window.benchResult ?? null", vec![]))
+            .with_context(|| format!("read the result of {url}"))?;
+        if let Some(error) = result.get("error").filter(|error| !error.is_null()) {
+            bail!("{url}: {}", error.as_str().unwrap_or(&error.to_string()));
+        }
+        if !result.is_null() {
+            return Ok(result);
+        }
+        if started.elapsed() > patience {
+            let shown = browser
+                .run(browser.client().execute("return document.body.innerText", vec![]))
+                .with_context(|| format!("read {url}"))?;
+            bail!("{url} had no result after {} s; it shows: {shown}", patience.as_secs());
+        }
+        thread::sleep(POLL);
+    }
 }
 
 /// Refuses a run of ours on another number of ranks than was asked for.

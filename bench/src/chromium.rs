@@ -3,19 +3,18 @@
 use std::{
     env,
     io::{self, BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
-const POLL: Duration = Duration::from_millis(100);
 const INSTALL: &str = "install Chromium and its driver: apt-get install -y chromium chromium-driver \
                        (Debian), or your system's own packages";
 
@@ -24,6 +23,7 @@ pub struct Chromium {
     runtime: Runtime,
     client: Client,
     _driver: Driver,
+    downloads: tempfile::TempDir,
     _profile: tempfile::TempDir,
 }
 
@@ -34,6 +34,7 @@ impl Chromium {
     /// One of them is missing: with a hint on how to install it.
     pub fn start() -> Result<Self> {
         let profile = tempfile::tempdir().context("make a folder for the profile")?;
+        let downloads = tempfile::tempdir().context("make a folder for downloads")?;
         let driver = Driver::start()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let mut options = json!({ "args": [
@@ -42,11 +43,18 @@ impl Chromium {
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
+            "--disable-quic",
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,900",
             format!("--user-data-dir={}", profile.path().display()),
-        ]});
+        ], "prefs": {
+            "download.default_directory": downloads.path(),
+            // Several files at once are no nuisance here.
+            "profile.default_content_setting_values.automatic_downloads": 1,
+        }});
         // Elsewhere the driver finds its own browser, such as Google Chrome.
         if let Some(chromium) = on_path("chromium") {
             options["binary"] = json!(chromium);
@@ -60,36 +68,22 @@ impl Chromium {
                     .connect(&driver.url),
             )
             .with_context(|| format!("start a browser session; {INSTALL}"))?;
-        Ok(Self { runtime, client, _driver: driver, _profile: profile })
+        Ok(Self { runtime, client, _driver: driver, downloads, _profile: profile })
     }
 
-    /// Opens a page and waits for the object that it puts into `window.benchResult`.
-    ///
-    /// # Errors
-    /// The page cannot be opened, sets nothing within `patience`, or sets an `error`.
-    pub fn result(&self, url: &str, patience: Duration) -> Result<Value> {
-        self.runtime.block_on(self.client.goto(url)).with_context(|| format!("open {url}"))?;
-        let started = Instant::now();
-        loop {
-            let result = self
-                .runtime
-                .block_on(self.client.execute("return window.benchResult ?? null", vec![]))
-                .with_context(|| format!("read the result of {url}"))?;
-            if let Some(error) = result.get("error").filter(|error| !error.is_null()) {
-                bail!("{url}: {}", error.as_str().unwrap_or(&error.to_string()));
-            }
-            if !result.is_null() {
-                return Ok(result);
-            }
-            if started.elapsed() > patience {
-                let shown = self
-                    .runtime
-                    .block_on(self.client.execute("return document.body.innerText", vec![]))
-                    .with_context(|| format!("read {url}"))?;
-                bail!("{url} had no result after {} s; it shows: {shown}", patience.as_secs());
-            }
-            thread::sleep(POLL);
-        }
+    /// The session, for commands that [`Self::run`] runs.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a command to its end.
+    pub fn run<T>(&self, command: impl Future<Output = T>) -> T {
+        self.runtime.block_on(command)
+    }
+
+    /// Where the browser puts what a page downloads.
+    pub fn downloads(&self) -> &Path {
+        self.downloads.path()
     }
 }
 

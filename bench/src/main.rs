@@ -7,7 +7,6 @@
 #![allow(clippy::print_stdout)]
 
 mod browser;
-mod chromium;
 mod native;
 mod peers;
 mod random_model;
@@ -86,10 +85,7 @@ fn main() -> Result<()> {
     }
     let report = browser::run(options)?;
     let out = options.out.clone().unwrap_or_else(|| folder().join("browser.json"));
-    let part = out.with_extension("json.part");
-    fs::write(&part, serde_json::to_string_pretty(&report)?)
-        .and_then(|()| fs::rename(&part, &out))
-        .with_context(|| format!("write {}", out.display()))?;
+    write_whole(&out, serde_json::to_string_pretty(&report)?.as_bytes())?;
     print!("{}", report.table());
     println!("\nAll runs: {}", out.display());
     report.check()
@@ -103,6 +99,14 @@ fn root() -> &'static Path {
 /// Where models and results go.
 fn folder() -> PathBuf {
     root().join("target/bench")
+}
+
+/// Writes a file that is whole or not there.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_added_extension("part");
+    fs::write(&part, bytes)
+        .and_then(|()| fs::rename(&part, path))
+        .with_context(|| format!("write {}", path.display()))
 }
 
 /// The files to measure with, written if they are not there.

@@ -11,6 +11,8 @@ use clap::ValueEnum;
 use shared::{CHAT_TEMPLATE, GgmlType, GgufBuilder, Linear, ModelConfig, Rng};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use crate::write_whole;
+
 /// Part of every file's name; another number after every change of what a file holds.
 const VERSION: u32 = 1;
 /// Where the texts of the control tokens stand in the vocabulary: behind the 256 bytes.
@@ -100,10 +102,7 @@ pub fn ensure(folder: &Path, shape: Shape, ty: Type) -> Result<PathBuf> {
     let path = folder.join(file_name(shape, ty));
     if !path.is_file() {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        let bytes = gguf(&shape.config(), ty)?;
-        let part = path.with_extension("part");
-        fs::write(&part, bytes).with_context(|| format!("write {}", part.display()))?;
-        fs::rename(&part, &path).with_context(|| format!("name {}", path.display()))?;
+        write_whole(&path, &gguf(&shape.config(), ty)?)?;
     }
     Ok(path)
 }

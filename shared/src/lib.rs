@@ -84,7 +84,7 @@ pub use audit::{
 pub use base::{Base, BaseHeader, BaseIdentity, gguf_row, permute, unpermute};
 pub use config::ModelConfig;
 pub use error::{Error, Result};
-pub use exchange::{Exchange, Pass, SoloExchange, ThreadExchange, follow};
+pub use exchange::{Exchange, Pass, SoloExchange, ThreadExchange, check_piece, follow, lost_rank};
 pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{GUARD_FILE, Guard, GuardList, GuardVerdict, identifier_words};

@@ -48,7 +48,8 @@ pub struct Scores {
 }
 
 impl Scores {
-    const NOTHING_SAID: Self = Self { min_probability: 1.0, product: 1.0 };
+    /// Those of an answer without tokens.
+    pub const NOTHING_SAID: Self = Self { min_probability: 1.0, product: 1.0 };
 
     /// One of them.
     pub fn get(self, score: ConfidenceScore) -> f32 {
@@ -422,7 +423,9 @@ mod tests {
             std::thread::scope(|scope| {
                 let followers: Vec<_> = ends
                     .zip(models)
-                    .map(|(mut end, model)| scope.spawn(move || follow(&model, &mut end)))
+                    .map(|(mut end, model)| {
+                        scope.spawn(move || follow(&model, &mut model.new_cache(), &mut end))
+                    })
                     .collect();
                 let mut session =
                     Session::with_exchange(model, base.prompt.clone(), leader).unwrap();

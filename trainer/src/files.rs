@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 /// Replaces `path` by what `write` writes to the temporary path it is given. The old file stays
 /// until the new one is complete and on disk.
@@ -33,6 +34,19 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Res
 /// [`replace_file`] with bytes at hand.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_file(path, |temporary| Ok(fs::write(temporary, bytes)?))
+}
+
+/// One JSON value a line.
+///
+/// # Errors
+/// Should serialization fail.
+pub fn to_jsonl<T: Serialize>(values: impl IntoIterator<Item = T>) -> Result<String> {
+    let mut text = String::new();
+    for value in values {
+        text += &serde_json::to_string(&value)?;
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// Reads a whole file; the error names it.

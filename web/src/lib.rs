@@ -6,8 +6,8 @@
 //! [`error`] (everything that can go wrong, with its next step), [`progress`], [`self_test`],
 //! [`csv`], [`format`] and [`catalog`].
 //!
-//! Two binaries share this library: `page` and `worker`. Everything outside `app`, `components`
-//! and `engine` is free of browser types and tested natively.
+//! Two binaries share this library: `page` and `worker`. Everything outside `app`, `components`,
+//! `engine` and what these two share (`now`, `worker`) is free of browser types and tested natively.
 
 pub mod bench;
 pub mod catalog;
@@ -27,6 +27,10 @@ pub mod app;
 mod components;
 #[cfg(target_arch = "wasm32")]
 pub mod engine;
+#[cfg(target_arch = "wasm32")]
+mod now;
+#[cfg(target_arch = "wasm32")]
+mod worker;
 
 /// Identity of this build: a hash of the sources (see `build.rs`).
 pub const BUILD: &str = env!("LOTWISE_BUILD");

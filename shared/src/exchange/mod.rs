@@ -9,7 +9,7 @@ mod threads;
 
 pub use threads::ThreadExchange;
 
-use crate::model::Model;
+use crate::model::{KvCache, Model};
 use crate::{Error, Result};
 
 /// A forward pass, as the leader announces it.
@@ -53,20 +53,24 @@ pub trait Exchange {
     fn next_pass(&mut self) -> Result<Option<(usize, Vec<u32>)>>;
 }
 
-/// Runs the passes that rank 0 announces until it is done: what every other rank does all day.
+/// Runs the passes that rank 0 announces, on `cache`, until it is done: what every other rank does
+/// all day.
 ///
 /// # Errors
 /// The first error of a pass. The leader then finds this rank lost once `exchange` is dropped.
-pub fn follow(model: &Model, exchange: &mut dyn Exchange) -> Result<()> {
-    let mut cache = model.new_cache();
+pub fn follow(model: &Model, cache: &mut KvCache, exchange: &mut dyn Exchange) -> Result<()> {
     while let Some((keep, tokens)) = exchange.next_pass()? {
         cache.truncate(keep);
-        model.forward(&mut cache, &tokens, exchange)?;
+        model.forward(cache, &tokens, exchange)?;
     }
     Ok(())
 }
 
-fn check_piece(local: &[f32], offset: usize, full: &[f32]) -> Result<()> {
+/// Checks what [`Exchange::all_gather`] gets: the piece lies within `full`.
+///
+/// # Errors
+/// [`Error::Length`].
+pub fn check_piece(local: &[f32], offset: usize, full: &[f32]) -> Result<()> {
     match offset.checked_add(local.len()) {
         Some(end) if end <= full.len() => Ok(()),
         _ => Err(Error::Length {
@@ -75,6 +79,11 @@ fn check_piece(local: &[f32], offset: usize, full: &[f32]) -> Result<()> {
             found: local.len(),
         }),
     }
+}
+
+/// The error of a rank that finds another one lost.
+pub fn lost_rank() -> Error {
+    Error::Exchange { problem: "another rank stopped in the middle; load the model again".into() }
 }
 
 /// The exchange of a single rank.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::{Exchange, Pass, check_piece};
+use super::{Exchange, Pass, check_piece, lost_rank};
 use crate::{Error, Result};
 
 /// Ranks as threads of one process.
@@ -67,7 +67,7 @@ impl ThreadExchange {
         let mut spins = 0;
         while self.shared.arrived.load(Ordering::Acquire) < target {
             if self.shared.lost.load(Ordering::Acquire) {
-                return Err(lost());
+                return Err(lost_rank());
             }
             spins += 1;
             if spins < SPINS {
@@ -78,10 +78,6 @@ impl ThreadExchange {
         }
         Ok(())
     }
-}
-
-fn lost() -> Error {
-    Error::Exchange { problem: "another rank stopped in the middle; load the model again".into() }
 }
 
 impl Exchange for ThreadExchange {
@@ -116,7 +112,7 @@ impl Exchange for ThreadExchange {
 
     fn announce(&mut self, pass: Pass) -> Result<()> {
         if self.shared.lost.load(Ordering::Acquire) {
-            return Err(lost());
+            return Err(lost_rank());
         }
         let mut command = self.shared.command.lock().unwrap_or_else(PoisonError::into_inner);
         command.passes += 1;
@@ -137,7 +133,7 @@ impl Exchange for ThreadExchange {
                 return Ok(None);
             }
             if self.shared.lost.load(Ordering::Acquire) {
-                return Err(lost());
+                return Err(lost_rank());
             }
             command = self.shared.changed.wait(command).unwrap_or_else(PoisonError::into_inner);
         }

@@ -2,35 +2,22 @@
 //! user does and sees.
 
 use std::{
-    env, fs,
-    io::{self, BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    fs,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use fantoccini::{
-    Client, ClientBuilder, Locator, elements::Element, error::CmdError, wd::WindowHandle,
-};
-use hyper_util::client::legacy::connect::HttpConnector;
+use ::bench::Chromium;
+use fantoccini::{Locator, elements::Element, error::CmdError, wd::WindowHandle};
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
 
 /// Generous, because the machine may be busy; nothing that works takes this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
-const INSTALL: &str = "install Chromium and its driver: apt-get install -y chromium chromium-driver \
-                       (Debian), or your system's own packages";
 
 /// A browser with a fresh profile, which ends with this value.
-pub struct Browser {
-    runtime: Runtime,
-    client: Client,
-    _driver: Driver,
-    downloads: tempfile::TempDir,
-    _profile: tempfile::TempDir,
-}
+pub struct Browser(Chromium);
 
 /// One exchange of the chat, as the page shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,47 +55,12 @@ impl Browser {
     /// # Panics
     /// One of them is missing: with a hint on how to install it.
     pub fn start() -> Self {
-        let profile = tempfile::tempdir().expect("a folder for the profile");
-        let downloads = tempfile::tempdir().expect("a folder for downloads");
-        let driver = Driver::start();
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let mut options = json!({ "args": [
-            "--headless=new",
-            // Root, as in most containers, has no sandbox; /dev/shm is small there.
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1280,900",
-            format!("--user-data-dir={}", profile.path().display()),
-        ], "prefs": {
-            "download.default_directory": downloads.path(),
-            // Several files at once are no nuisance here.
-            "profile.default_content_setting_values.automatic_downloads": 1,
-        }});
-        // Elsewhere the driver finds its own browser, such as Google Chrome.
-        if let Some(chromium) = on_path("chromium") {
-            options["binary"] = json!(chromium);
-        }
-        let mut capabilities = serde_json::Map::new();
-        capabilities.insert("goog:chromeOptions".into(), options);
-        let client = runtime
-            .block_on(
-                ClientBuilder::new(HttpConnector::new())
-                    .capabilities(capabilities)
-                    .connect(&driver.url),
-            )
-            .unwrap_or_else(|error| panic!("no browser session: {error}; {INSTALL}"));
-        Self { runtime, client, _driver: driver, downloads, _profile: profile }
+        Self(Chromium::start().unwrap_or_else(|error| panic!("no browser: {error:#}")))
     }
 
     /// Opens an address.
     pub fn visit(&self, url: &str) {
-        self.wait(self.client.goto(url));
+        self.wait(self.0.client().goto(url));
     }
 
     /// Opens an address and waits until questions can be asked.
@@ -220,14 +172,14 @@ impl Browser {
 
     /// Opens a tab and goes there; tells which tabs are there now.
     pub fn open_tab(&self) -> Vec<WindowHandle> {
-        let tab = self.wait(self.client.new_window(true)).handle;
+        let tab = self.wait(self.0.client().new_window(true)).handle;
         self.go_to(&tab);
-        self.wait(self.client.windows())
+        self.wait(self.0.client().windows())
     }
 
     /// Goes to a tab.
     pub fn go_to(&self, tab: &WindowHandle) {
-        self.wait(self.client.switch_to_window(tab.clone()));
+        self.wait(self.0.client().switch_to_window(tab.clone()));
     }
 
     /// Unfolds the panels at the side, so that what is in them can be clicked.
@@ -239,7 +191,7 @@ impl Browser {
     pub fn download(&self, id: &str) -> Vec<u8> {
         self.click(id);
         let file = self.until(&format!("{id} has downloaded a file"), || {
-            let files = fs::read_dir(self.downloads.path()).expect("the folder of downloads");
+            let files = fs::read_dir(self.0.downloads()).expect("the folder of downloads");
             let mut paths = files.map(|file| file.expect("a file").path());
             // While it is being written it has another ending.
             paths.find(|path| {
@@ -271,7 +223,7 @@ impl Browser {
 
     /// How many elements have this id now.
     pub fn count(&self, id: &str) -> usize {
-        self.wait(self.client.find_all(Locator::Css(&selector(id)))).len()
+        self.wait(self.0.client().find_all(Locator::Css(&selector(id)))).len()
     }
 
     /// Waits until `check` gives a value.
@@ -294,76 +246,21 @@ impl Browser {
 
     /// Runs a script in the page and returns its value.
     pub fn script(&self, script: &str, arguments: Vec<Value>) -> Value {
-        self.wait(self.client.execute(script, arguments))
+        self.wait(self.0.client().execute(script, arguments))
     }
 
     /// Runs a script that hands its value to the function which is its last argument.
     pub fn async_script(&self, script: &str) -> Value {
-        self.wait(self.client.execute_async(script, vec![]))
+        self.wait(self.0.client().execute_async(script, vec![]))
     }
 
     fn find(&self, id: &str) -> Element {
-        self.wait(self.client.find(Locator::Css(&selector(id))))
+        self.wait(self.0.client().find(Locator::Css(&selector(id))))
     }
 
     #[track_caller]
     fn wait<T>(&self, command: impl Future<Output = Result<T, CmdError>>) -> T {
-        self.runtime.block_on(command).unwrap_or_else(|error| panic!("WebDriver: {error}"))
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Ends the browser; the driver alone would leave it running. A browser that has crashed
-        // cannot be closed, and the driver ends in any case.
-        let close = self.client.clone().close();
-        let _ = self
-            .runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(10), close).await });
-    }
-}
-
-/// A running chromedriver.
-struct Driver {
-    process: Child,
-    url: String,
-}
-
-impl Driver {
-    fn start() -> Self {
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("chromedriver cannot be started ({error}): {INSTALL}"));
-        let mut output = BufReader::new(process.stdout.take().expect("its output is piped"));
-        let mut port = None;
-        let mut line = String::new();
-        while port.is_none() && output.read_line(&mut line).expect("its output is text") > 0 {
-            port = line
-                .trim()
-                .strip_prefix("ChromeDriver was started successfully on port ")
-                .map(|port| port.trim_end_matches('.').to_owned());
-            line.clear();
-        }
-        let Some(port) = port else {
-            // A driver that ended need not be.
-            let _ = process.kill();
-            panic!("chromedriver did not say on which port it listens: {INSTALL}");
-        };
-        // What else it says must go somewhere, or it would wait.
-        thread::spawn(move || io::copy(&mut output, &mut io::sink()));
-        Self { process, url: format!("http://127.0.0.1:{port}") }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.0.run(command).unwrap_or_else(|error| panic!("WebDriver: {error}"))
     }
 }
 
@@ -373,11 +270,4 @@ fn selector(id: &str) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder: PathBuf| Path::new(&folder).join(program))
-        .find(|program| program.is_file())
 }

@@ -21,7 +21,7 @@ use crate::corpus::Grammar;
 use crate::data::{Overlap, PairFile, overlaps, read_pairs};
 use crate::eval::{
     CURVE_POINTS, Calibration, CoveragePoint, Evidence, FieldNames, FileHash, FileReport,
-    LEAST_COVERAGE, Program, Reply, Report, Scored, Settings, Verdict, ask_all, calibrate, curve,
+    LEAST_COVERAGE, Program, Reply, Report, Scored, Settings, ask_all, calibrate, curve,
     field_names, self_test, thin,
 };
 use crate::files::{read_file, write_file};
@@ -326,18 +326,15 @@ fn settings(adapter: &AdapterDir, how: Measuring) -> Settings {
 /// The report, and what it was counted from.
 struct Measured {
     report: Report,
-    answers: Vec<(Reply, bool)>,
+    replies: Vec<Reply>,
 }
 
 impl Measured {
     /// Over all questions, by one score, whatever threshold the adapter has.
     fn risk_coverage(&self, score: ConfidenceScore) -> Vec<CoveragePoint> {
-        let scored = |(reply, right): &(Reply, bool)| Scored {
-            score: reply.guarded.is_empty().then(|| reply.scores.get(score)),
-            stands: reply.unverified.is_empty(),
-            right: *right,
-        };
-        curve(&self.answers.iter().map(scored).collect::<Vec<_>>())
+        let judged = self.replies.iter().zip(&self.report.verdicts);
+        let scored = judged.map(|(reply, verdict)| Scored::of(reply, verdict, score));
+        curve(&scored.collect::<Vec<_>>())
     }
 }
 
@@ -384,10 +381,7 @@ fn measure_by(
         ("guard", guard.to_owned()),
     ]);
     let report = Report::new(files, &replies, seconds, subject, names);
-    let pairs = files.iter().flat_map(|file| &file.pairs);
-    let right = pairs.zip(&replies).map(|(pair, reply)| Verdict::of(pair, reply).right);
-    let right: Vec<bool> = right.collect();
-    Ok(Some(Measured { report, answers: replies.into_iter().zip(right).collect() }))
+    Ok(Some(Measured { report, replies }))
 }
 
 /// Reads files of questions, none of them twice.

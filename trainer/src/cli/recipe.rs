@@ -1,9 +1,54 @@
 //! The options that make up a training recipe, shared by the commands that train.
 
+use std::path::Path;
+
 use anyhow::Result;
 use clap::Args;
+use shared::Base;
 
-use crate::finetune::{Preset, Recipe, SchedulerType};
+use crate::data::PairFile;
+use crate::finetune::{Dataset, Preset, Recipe, Run, SchedulerType};
+
+/// How a run is done.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunOptions {
+    #[command(flatten)]
+    pub(super) recipe: RecipeOptions,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Threads; 0 for one per core (doesn't change the result)
+    #[arg(long, default_value_t = 0)]
+    pub(super) threads: usize,
+    /// Seconds between checkpoints; 0 for one after every step (doesn't change the result)
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    save_seconds: u64,
+}
+
+impl RunOptions {
+    /// The run of `recipe` on `dataset`, which was made of `data`.
+    pub(super) fn run<'a>(
+        &self,
+        recipe: &'a Recipe,
+        base: &'a Base,
+        data: &'a PairFile,
+        dataset: &'a Dataset<'a>,
+        checkpoint: &'a Path,
+        resume: bool,
+    ) -> Run<'a> {
+        Run {
+            base,
+            dataset,
+            data_sha256: &data.sha256,
+            recipe,
+            seed: self.seed,
+            threads: self.threads,
+            checkpoint,
+            resume,
+            save_seconds: self.save_seconds,
+        }
+    }
+}
 
 /// A preset and what is changed of it.
 #[derive(Debug, Clone, Args)]

@@ -9,16 +9,15 @@ use shared::{RECORD_FILE, check_version_name};
 
 use super::eval::{Measuring, measure, read_questions, record};
 use super::publish;
-use super::recipe::RecipeOptions;
-use super::train::{CHECKPOINT_FILE, train};
+use super::recipe::RunOptions;
+use super::train::{CHECKPOINT_FILE, read_data, train};
 use crate::adapter_dir::AdapterDir;
 use crate::cli::INTERRUPTED;
 use crate::cli::common::{AdaptersOption, BaseOption, SamplerPreset, print, threads};
 use crate::corpus::Grammar;
-use crate::data::{read_pairs, trained_questions_among};
+use crate::data::trained_questions_among;
 use crate::eval::FileReport;
 use crate::finetune::{Dataset, Run, is_record_of};
-use crate::input::load_base;
 use crate::publish::{PublishOptions, Store, TRIAL_QUESTION, publish_adapter, published_as};
 use crate::retrain::Gate;
 
@@ -79,16 +78,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
     #[command(flatten)]
-    recipe: RecipeOptions,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Threads; 0 for one per core (doesn't change the result)
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Seconds between checkpoints; 0 for one after every step (doesn't change the result)
-    #[arg(long, value_name = "S", default_value_t = 10)]
-    save_seconds: u64,
+    run: RunOptions,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -104,16 +94,11 @@ fn share(text: &str) -> Result<f64, String> {
 /// Data or questions that cannot be used, another adapter in the output directory, an adapter
 /// that the gate does not let through, and those of training and publishing.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let recipe = args.recipe.recipe()?;
+    let recipe = args.run.recipe.recipe()?;
     if let Some(name) = &args.version {
         check_version_name(name)?;
     }
-    let data = read_pairs(&args.data)?;
-    for note in &data.notes {
-        eprintln!("note: {note}");
-    }
-    let base = load_base(&args.base.base)?;
-    data.check(&base.prompt, base.config.context_length)?;
+    let (data, base) = read_data(&args.data, &args.base)?;
     let questions = read_questions(&args.questions)?;
     for file in &questions {
         file.check(&base.prompt, base.config.context_length)?;
@@ -147,17 +132,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
-    let run = Run {
-        base: &base,
-        dataset: &dataset,
-        data_sha256: &data.sha256,
-        recipe: &recipe,
-        seed: args.seed,
-        threads: args.threads,
-        checkpoint: &checkpoint,
-        resume: checkpoint.exists(),
-        save_seconds: args.save_seconds,
-    };
+    let run = args.run.run(&recipe, &base, &data, &dataset, &checkpoint, checkpoint.exists());
     if !is_trained(args, &run)? && !train(&run, &args.out)? {
         return Ok(interrupted());
     }
@@ -167,8 +142,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print(format_args!("nothing to do: this adapter is the current version, {name}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let how =
-        Measuring { sampler: SamplerPreset::Exact, guard: true, threads: threads(args.threads) };
+    let how = Measuring {
+        sampler: SamplerPreset::Exact,
+        guard: true,
+        threads: threads(args.run.threads),
+    };
     let Some(new) = measure(&base, adapter, &questions, how)? else {
         return Ok(interrupted());
     };

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
+use shared::Base;
 
 use super::INTERRUPTED;
-use super::recipe::RecipeOptions;
+use super::common::BaseOption;
+use super::recipe::RunOptions;
 use crate::corpus::Grammar;
-use crate::data::read_pairs;
-use crate::files::write_file;
+use crate::data::{PairFile, read_pairs};
+use crate::files::{to_jsonl, write_file};
 use crate::finetune::{Dataset, Example, Outcome, Run, write_outcome};
 use crate::input::load_base;
 
@@ -38,23 +40,13 @@ pub struct Args {
     /// Question/answer pairs
     #[arg(value_name = "DATA.jsonl")]
     data: PathBuf,
-    /// Base model that ships with the site
-    #[arg(long, value_name = "FILE.gguf", default_value = "web/models/lotwise-base.gguf")]
-    base: PathBuf,
+    #[command(flatten)]
+    base: BaseOption,
     /// Directory for the adapter
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
-    recipe: RecipeOptions,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Threads; 0 for one per core (doesn't change the result)
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Seconds between checkpoints; 0 for one after every step (doesn't change the result)
-    #[arg(long, value_name = "S", default_value_t = 10)]
-    save_seconds: u64,
+    run: RunOptions,
     /// Go on from the checkpoint in the output directory
     #[arg(long)]
     resume: bool,
@@ -62,13 +54,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let recipe = args.recipe.recipe()?;
-    let data = read_pairs(&args.data)?;
-    for note in &data.notes {
-        eprintln!("note: {note}");
-    }
-    let base = load_base(&args.base)?;
-    data.check(&base.prompt, base.config.context_length)?;
+    let recipe = args.run.recipe.recipe()?;
+    let (data, base) = read_data(&args.data, &args.base)?;
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
@@ -82,23 +69,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "is left from an interrupted run: add --resume to go on, or choose another --out"
         }
     );
-    let run = Run {
-        base: &base,
-        dataset: &dataset,
-        data_sha256: &data.sha256,
-        recipe: &recipe,
-        seed: args.seed,
-        threads: args.threads,
-        checkpoint: &checkpoint,
-        resume: args.resume,
-        save_seconds: args.save_seconds,
-    };
+    let run = args.run.run(&recipe, &base, &data, &dataset, &checkpoint, args.resume);
     if !train(&run, &args.out)? {
         eprintln!("interrupted; the same command with --resume goes on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     eprintln!("next: trainer eval --adapter {} --questions FILE.jsonl", args.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The pairs to train on, told what is odd about them and checked against the base that they come
+/// with.
+pub(super) fn read_data(path: &Path, base: &BaseOption) -> Result<(PairFile, Base)> {
+    let data = read_pairs(path)?;
+    for note in &data.notes {
+        eprintln!("note: {note}");
+    }
+    let base = load_base(&base.base)?;
+    data.check(&base.prompt, base.config.context_length)?;
+    Ok((data, base))
 }
 
 /// Lists the examples, trains, and writes the adapter to `out`. False if it was interrupted: the
@@ -147,10 +136,5 @@ fn report(out: &Path, outcome: &Outcome) {
 }
 
 fn write_examples(path: &Path, examples: &[Example]) -> Result<()> {
-    let mut text = String::new();
-    for example in examples {
-        text.push_str(&serde_json::to_string(example)?);
-        text.push('\n');
-    }
-    write_file(path, text.as_bytes())
+    write_file(path, to_jsonl(examples)?.as_bytes())
 }

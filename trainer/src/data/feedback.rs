@@ -8,6 +8,7 @@ use serde::Serialize;
 use shared::{FeedbackRecord, MAX_FEEDBACK_LINE, identifier_words};
 
 use super::{BadLines, MAX_FILE, Pair, Problem, normalise};
+use crate::files::to_jsonl;
 use crate::input::read_input;
 
 /// What a correction does to the data.
@@ -160,8 +161,7 @@ pub fn pairs_to_jsonl(pairs: &[Pair]) -> Result<String> {
         #[serde(flatten)]
         rest: BTreeMap<&'static str, serde_json::Value>,
     }
-    let mut text = String::new();
-    for pair in pairs {
+    to_jsonl(pairs.iter().map(|pair| {
         let labels = [("batch", &pair.batch), ("source", &pair.source), ("kind", &pair.kind)];
         let mut rest: BTreeMap<_, _> = labels
             .into_iter()
@@ -170,11 +170,8 @@ pub fn pairs_to_jsonl(pairs: &[Pair]) -> Result<String> {
         if !pair.paraphrases.is_empty() {
             rest.insert("paraphrases", pair.paraphrases.clone().into());
         }
-        let line = Line { question: &pair.question, answer: pair.answer.as_deref(), rest };
-        text += &serde_json::to_string(&line)?;
-        text.push('\n');
-    }
-    Ok(text)
+        Line { question: &pair.question, answer: pair.answer.as_deref(), rest }
+    }))
 }
 
 fn quoted(answer: &Option<String>) -> String {

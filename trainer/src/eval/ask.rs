@@ -107,7 +107,7 @@ fn ask(
         return Ok(Reply {
             text: REFUSAL.to_owned(),
             guarded,
-            scores: Scores { min_probability: 1.0, product: 1.0 },
+            scores: Scores::NOTHING_SAID,
             mark: AnswerVerdict::UnknownBatch,
             tokens: 0,
             unverified: Vec::new(),

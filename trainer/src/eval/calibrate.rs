@@ -11,12 +11,13 @@ use shared::{
     UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
 };
 
-use super::ask::{Reply, Settings, ask_all};
+use super::ask::{Settings, ask_all};
 use super::coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
 use super::report::FieldNames;
 use super::verdict::Verdict;
 use crate::adapter_dir::Served;
 use crate::data::Pair;
+use crate::files::to_jsonl;
 use crate::finetune::{Dataset, Origin};
 
 /// The share of wrong answers among those that stand that a threshold is to leave at most.
@@ -76,11 +77,7 @@ pub fn calibrate(
         .filter(|example| seen.insert(example.question.clone()))
         .collect();
     ensure!(!examples.is_empty(), "the training data gives no validation question");
-    let mut lines = String::new();
-    for example in &examples {
-        lines += &serde_json::to_string(example)?;
-        lines.push('\n');
-    }
+    let lines = to_jsonl(&examples)?;
     let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
     let open = Served { undecided: None, ..served.clone() };
     let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
@@ -99,7 +96,7 @@ pub fn calibrate(
     let mut scores = Vec::new();
     for score in [ConfidenceScore::MinProbability, ConfidenceScore::Product] {
         let answers: Vec<Scored> =
-            replies.iter().zip(&verdicts).map(|(r, v)| scored(r, v, score)).collect();
+            replies.iter().zip(&verdicts).map(|(r, v)| Scored::of(r, v, score)).collect();
         let points = curve(&answers);
         let point = choose(&points, WRONG_AT_MOST, LEAST_COVERAGE)
             .context("no answer to choose a threshold by")?;
@@ -128,13 +125,6 @@ pub fn calibrate(
         }
     }
     Ok(best.map(|(curve, rule)| Calibration { rule, curve: thin(curve, CURVE_POINTS), scores }))
-}
-
-fn scored(reply: &Reply, verdict: &Verdict, score: ConfidenceScore) -> Scored {
-    let by_model = reply.guarded.is_empty();
-    // An adapter without a list of values leaves the threshold alone to judge.
-    let stands = reply.unverified.is_empty();
-    Scored { score: by_model.then(|| reply.scores.get(score)), stands, right: verdict.right }
 }
 
 fn pair(question: &str, answer: Option<String>) -> Pair {

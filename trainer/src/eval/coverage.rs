@@ -1,6 +1,10 @@
 //! How many answers may stand, and how many of them are wrong, as the threshold rises.
 
 use serde::Serialize;
+use shared::ConfidenceScore;
+
+use super::ask::Reply;
+use super::verdict::Verdict;
 
 /// One answer under the threshold's judgement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +16,19 @@ pub struct Scored {
     pub stands: bool,
     /// Whether it is right.
     pub right: bool,
+}
+
+impl Scored {
+    /// A reply under the judgement of a threshold on `score`. An adapter without a list of values
+    /// leaves the threshold alone to judge.
+    pub fn of(reply: &Reply, verdict: &Verdict, score: ConfidenceScore) -> Self {
+        let by_model = reply.guarded.is_empty();
+        Self {
+            score: by_model.then(|| reply.scores.get(score)),
+            stands: reply.unverified.is_empty(),
+            right: verdict.right,
+        }
+    }
 }
 
 /// What a threshold leaves.

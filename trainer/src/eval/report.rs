@@ -27,6 +27,9 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// Every wrong answer.
     pub wrong_answers: Vec<WrongAnswer>,
+    /// One for every reply, in its order.
+    #[serde(skip)]
+    pub verdicts: Vec<Verdict>,
 }
 
 /// One file.
@@ -159,7 +162,8 @@ impl Report {
         let tokens: usize = replies.iter().map(|reply| reply.tokens).sum();
         let tokens_per_s = if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
         let metrics = Metrics::of(&all);
-        Self { metrics, seconds, tokens_per_s, subject, files: reports, wrong_answers }
+        let files = reports;
+        Self { metrics, seconds, tokens_per_s, subject, files, wrong_answers, verdicts: all }
     }
 }
 

@@ -14,7 +14,7 @@ use super::optimizer::{Optimizer, Rates};
 use super::shard::{Data, Encoder, vocabulary_text};
 use super::{checkpoint, init_llama, train_tokenizer};
 use crate::corpus::{Grammar, Universe};
-use crate::files::{read_file, write_file};
+use crate::files::{read_file, to_jsonl, write_file};
 use crate::interrupt;
 use crate::nn::{Batch, Dropout, Grads, Llama, Schedule, TargetLoss, Workers};
 
@@ -167,11 +167,7 @@ pub fn pretrain(
         if let Some(last) = log.last() {
             (hours, tokens) = (last.hours, last.tokens);
         }
-        let lines: String = log
-            .iter()
-            .map(|l| serde_json::to_string(l).map(|l| l + "\n"))
-            .collect::<Result<_, _>>()?;
-        write_file(&directory.log(), lines.as_bytes())?;
+        write_file(&directory.log(), to_jsonl(&log)?.as_bytes())?;
     }
     write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
     let schedule = Schedule::WarmupStableDecay {

@@ -231,7 +231,7 @@ fn text(lines: &[String]) -> String {
 
 /// `lotwise-audit-2025-04-14T083000Z.jsonl`: no file system minds it.
 fn name(what: &str, ending: &str) -> String {
-    format!("lotwise-{what}-{}.{ending}", window::utc_time().replace(':', ""))
+    format!("lotwise-{what}-{}.{ending}", crate::now::utc_time().replace(':', ""))
 }
 
 fn not_kept(what: &str, StoreError(reason): StoreError) -> SiteError {

@@ -14,11 +14,6 @@ pub fn now_ms() -> f64 {
     window().performance().expect("windows have a clock").now()
 }
 
-/// Now, as `2025-04-14T08:30:00Z`.
-pub fn utc_time() -> String {
-    crate::format::utc_time(&String::from(js_sys::Date::new_0().to_iso_string()))
-}
-
 /// Has the browser save `text` as a file.
 pub fn download(name: &str, media_type: &str, text: &str) -> Result<(), JsValue> {
     let options = BlobPropertyBag::new();

@@ -4,7 +4,7 @@ use shared::{AuditAdapter, FeedbackRecord};
 use web_sys::{HtmlInputElement, HtmlTextAreaElement};
 use yew::prelude::*;
 
-use crate::{app::window, state::Exchange};
+use crate::state::Exchange;
 
 /// Properties of [`CorrectionForm`].
 #[derive(Properties, PartialEq)]
@@ -47,7 +47,7 @@ pub fn CorrectionForm(props: &CorrectionFormProps) -> Html {
             let name = reviewer.cast::<HtmlInputElement>().map(|field| field.value());
             let record = FeedbackRecord {
                 format_version: FeedbackRecord::FORMAT_VERSION,
-                time: window::utc_time(),
+                time: crate::now::utc_time(),
                 reviewer: name.unwrap_or_default().trim().to_owned(),
                 question: exchange.question.clone(),
                 answer_given: given.clone(),

@@ -101,7 +101,7 @@ fn suggestions(guard: &Guard, word: &str) -> impl Iterator<Item = Suggestion> {
 /// The event of a question that was not asked to the model.
 fn guarded(identity: Identity, question: &str, sampler: SamplerConfig) -> AuditEvent {
     AuditEvent {
-        time: scope::utc_time(),
+        time: crate::now::utc_time(),
         question: question.to_owned(),
         answer: REFUSAL.to_owned(),
         tokens: Vec::new(),

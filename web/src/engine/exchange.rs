@@ -11,7 +11,7 @@
 //! when somebody sleeps.
 
 use js_sys::{Atomics, Float32Array, Int32Array, SharedArrayBuffer};
-use shared::{Error, Exchange, Model, Pass, Result};
+use shared::{Error, Exchange, Model, Pass, Result, check_piece, lost_rank};
 use wasm_bindgen::JsValue;
 
 use super::scope;
@@ -140,7 +140,7 @@ impl SharedExchange {
                 }
             }
             if self.load(LOST) != 0 {
-                return Err(lost());
+                return Err(lost_rank());
             }
             let waited = clock.waited();
             if waited > PATIENCE_MS {
@@ -197,10 +197,6 @@ fn problem(problem: String) -> Error {
     Error::Exchange { problem }
 }
 
-fn lost() -> Error {
-    problem("another rank stopped in the middle; load the model again".into())
-}
-
 /// Time that this rank has spent waiting.
 struct Clock {
     waited: f64,
@@ -230,17 +226,16 @@ impl Exchange for SharedExchange {
     }
 
     fn all_gather(&mut self, local: &[f32], offset: usize, full: &mut [f32]) -> Result<()> {
+        check_piece(local, offset, full)?;
         let buffer = &self.buffers[(self.gathers & 1) as usize];
-        let room = full.len().min(buffer.length() as usize);
-        let end = offset.checked_add(local.len()).filter(|end| *end <= room);
-        let (Some(end), true) = (end, room == full.len()) else {
+        if full.len() > buffer.length() as usize {
             return Err(Error::Length {
-                name: format!("a rank's piece at {offset} of {}", full.len()),
-                expected: room.saturating_sub(offset),
-                found: local.len(),
+                name: "the buffer between ranks".into(),
+                expected: full.len(),
+                found: buffer.length() as usize,
             });
-        };
-        buffer.subarray(offset as u32, end as u32).copy_from(local);
+        }
+        buffer.subarray(offset as u32, (offset + local.len()) as u32).copy_from(local);
         self.barrier()?;
         self.gathers = self.gathers.wrapping_add(1);
         buffer.subarray(0, full.len() as u32).copy_to(full);
@@ -249,7 +244,7 @@ impl Exchange for SharedExchange {
 
     fn announce(&mut self, pass: Pass) -> Result<()> {
         if self.load(LOST) != 0 {
-            return Err(lost());
+            return Err(lost_rank());
         }
         let tokens: Vec<i32> = pass.tokens.iter().map(|token| *token as i32).collect();
         self.tokens(tokens.len() as u32).copy_from(&tokens);
@@ -264,7 +259,7 @@ impl Exchange for SharedExchange {
         let mut clock = Clock::start();
         while self.load(COMMAND) == self.commands {
             if self.load(LOST) != 0 {
-                return Err(lost());
+                return Err(lost_rank());
             }
             // Between two tokens of an answer the next pass is not far.
             if clock.waited() > SPIN_MS {

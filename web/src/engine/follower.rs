@@ -4,7 +4,7 @@
 use js_sys::{Array, Uint8Array};
 use serde::{Deserialize, Serialize};
 use shared::{
-    Adapter, Error, Exchange, Gguf, Model, ModelBuilder, ModelConfig, RankSlice, logits_digest,
+    Adapter, Error, Gguf, Model, ModelBuilder, ModelConfig, RankSlice, follow, logits_digest,
     self_test_tokens,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -107,10 +107,7 @@ async fn obey(
     loop {
         match order {
             ToFollower::Follow => {
-                while let Some((keep, tokens)) = exchange.next_pass().map_err(failed)? {
-                    cache.truncate(keep);
-                    model.forward(&mut cache, &tokens, exchange).map_err(failed)?;
-                }
+                follow(model, &mut cache, exchange).map_err(failed)?;
             }
             ToFollower::SelfTest => {
                 let tokens = self_test_tokens(model.config());
@@ -185,6 +182,7 @@ fn report(message: &FromFollower) {
     scope::post_json(message);
 }
 
-fn out_of_order() -> SiteError {
+/// The error of a rank that hears something else than what must come next.
+pub fn out_of_order() -> SiteError {
     SiteError::EngineStopped { reason: "the ranks of the engine lost their order".into() }
 }

@@ -3,37 +3,26 @@
 use futures_util::future::{Either, select};
 use js_sys::{Array, Uint8Array};
 use shared::{Exchange, Model, SoloExchange, logits_digest, self_test_tokens};
-use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use wasm_bindgen::JsValue;
+use web_sys::{ErrorEvent, Worker};
 
 use super::{
     exchange::SharedExchange,
-    follower::{self, FromFollower, ToFollower},
+    follower::{self, FromFollower, ToFollower, out_of_order},
     inbox::Mailbox,
     scope,
 };
-use crate::error::SiteError;
+use crate::{
+    error::SiteError,
+    worker::{RunningWorker, send},
+};
 
 /// A follower that says nothing for this long, while it has something to do, is lost.
 const PATIENCE_MS: i32 = 60_000;
 
-struct Follower {
-    worker: Worker,
-    _on_message: Closure<dyn Fn(MessageEvent)>,
-    _on_error: Closure<dyn Fn(ErrorEvent)>,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.worker.set_onmessage(None);
-        self.worker.set_onerror(None);
-        self.worker.terminate();
-    }
-}
-
 /// All ranks but this one, and the way to them. They end with this value.
 pub struct Ranks {
-    followers: Vec<Follower>,
+    followers: Vec<RunningWorker>,
     reports: Mailbox<FromFollower>,
     solo: SoloExchange,
     shared: Option<SharedExchange>,
@@ -88,7 +77,7 @@ impl Ranks {
                 .flatten()
                 .map(|file| Uint8Array::from(&file[..]).into())
                 .collect();
-            send(follower, &order, &parts);
+            send(follower.worker(), &order, &parts);
         }
     }
 
@@ -97,7 +86,7 @@ impl Ranks {
         for follower in &self.followers {
             let copy = Uint8Array::from(piece);
             follower
-                .worker
+                .worker()
                 .post_message_with_transfer(&copy, &Array::of1(&copy.buffer()))
                 .expect("bytes can be posted");
         }
@@ -119,7 +108,7 @@ impl Ranks {
             let exchange =
                 SharedExchange::lead(model).map_err(|error| stopped(error.to_string()))?;
             for follower in &self.followers {
-                send(follower, &ToFollower::Follow, &[exchange.memory().into()]);
+                send(follower.worker(), &ToFollower::Follow, &[exchange.memory()]);
             }
             self.shared = Some(exchange);
         }
@@ -141,7 +130,7 @@ impl Ranks {
         }
         self.ended().await?;
         for follower in &self.followers {
-            send(follower, &ToFollower::SelfTest, &[]);
+            send(follower.worker(), &ToFollower::SelfTest, &[] as &[JsValue]);
         }
         let tokens = self_test_tokens(model.config());
         match logits_digest(model, &tokens, self.exchange()) {
@@ -195,45 +184,20 @@ impl Ranks {
     }
 }
 
-fn spawn(reports: &Mailbox<FromFollower>) -> Result<Follower, JsValue> {
-    let options = WorkerOptions::new();
-    options.set_type(WorkerType::Module);
-    options.set_name(follower::NAME);
-    // The script of this worker, with the same build's identity behind it.
-    let worker = Worker::new_with_options(&scope::global().location().href(), &options)?;
+fn spawn(reports: &Mailbox<FromFollower>) -> Result<RunningWorker, JsValue> {
     let sender = reports.clone();
-    let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-        let text = event.data().as_string().expect("followers send texts");
-        sender.push(serde_json::from_str(&text).expect("ranks are of one build"));
-    });
-    worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+    let receive = move |_: &Worker, text: &str| {
+        sender.push(serde_json::from_str(text).expect("ranks are of one build"));
+    };
     let sender = reports.clone();
-    let on_error = Closure::<dyn Fn(ErrorEvent)>::new(move |event: ErrorEvent| {
+    let lost = move |event: &ErrorEvent, error| {
         event.prevent_default();
-        // A script that cannot be loaded raises a plain event, which has no message.
-        let message = js_sys::Reflect::get(&event, &JsValue::from_str("message"))
-            .ok()
-            .and_then(|message| message.as_string())
-            .unwrap_or_default();
-        sender.push(FromFollower::Failed(SiteError::from_script_error(&message)));
-    });
-    worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-    Ok(Follower { worker, _on_message: on_message, _on_error: on_error })
-}
-
-fn send(follower: &Follower, order: &ToFollower, attached: &[JsValue]) {
-    let text = serde_json::to_string(order).expect("orders hold no map with odd keys");
-    let parts = Array::of1(&JsValue::from_str(&text));
-    for part in attached {
-        parts.push(part);
-    }
-    follower.worker.post_message(&parts).expect("texts, bytes and shared memory can be posted");
+        sender.push(FromFollower::Failed(error));
+    };
+    // The script of this worker, with the same build's identity behind it.
+    RunningWorker::start(&scope::global().location().href(), follower::NAME, receive, lost)
 }
 
 fn stopped(reason: String) -> SiteError {
     SiteError::EngineStopped { reason }
-}
-
-fn out_of_order() -> SiteError {
-    stopped("the ranks of the engine lost their order".into())
 }

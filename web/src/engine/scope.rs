@@ -56,11 +56,6 @@ pub fn browser() -> String {
     global().navigator().user_agent().unwrap_or_default()
 }
 
-/// Now, as `2025-04-14T08:30:00Z`.
-pub fn utc_time() -> String {
-    crate::format::utc_time(&String::from(js_sys::Date::new_0().to_iso_string()))
-}
-
 /// Resolves after `ms` milliseconds.
 pub async fn pause(ms: i32) {
     let promise = Promise::new(&mut |resolve, _| {

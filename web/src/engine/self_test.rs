@@ -68,7 +68,7 @@ pub async fn self_test(
     Ok(SelfTestReport {
         format_version: SelfTestReport::FORMAT_VERSION,
         outcome: SelfTestReport::outcome(&files, &digest, &golden),
-        time: scope::utc_time(),
+        time: crate::now::utc_time(),
         site: scope::site_address(),
         browser: scope::browser(),
         engine,
