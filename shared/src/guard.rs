@@ -1,5 +1,5 @@
-//! Answers "no record" without asking the model, when a question names a batch that no record
-//! has.
+//! Answers "no record" without asking the model, when a question names a batch or a product that
+//! no record has.
 //!
 //! A fine-tuned model tends to invent an answer for an unknown batch that looks like a known one.
 //! The list of known identifiers settles it. It travels with the adapter as salted hashes, so
@@ -7,7 +7,8 @@
 //! hashes of short codes can be guessed one by one, so this is discretion, not encryption.
 //!
 //! The list also holds, as hashes, which values the records state for which batch, so that an
-//! answer that gives another value can be marked.
+//! answer that gives another value can be marked, and in clear the ordinary words of questions,
+//! so that slips of the finger can be mended before the model reads them ([`Guard::read`]).
 //!
 //! A false refusal costs more than a question too many for the model. A word counts as an unknown
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch
@@ -15,6 +16,8 @@
 
 mod list;
 mod nearest;
+mod products;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -22,6 +25,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub use list::{GUARD_FILE, GuardList};
+pub use spelling::{Correction, Reading};
 pub use words::identifier_words;
 
 use list::{entry, fact, salt_bytes};
@@ -44,7 +48,8 @@ pub enum GuardVerdict {
     Known,
     /// It names nothing that looks like a batch: ask the model.
     NoIdentifier,
-    /// It names only batches that no record has: these words, in upper case, each once. Refuse.
+    /// It names only batches that no record has, or no batch and a product that no record has:
+    /// these words, in upper case, each once. Refuse.
     Unknown(Vec<String>),
 }
 
@@ -57,6 +62,8 @@ pub struct Guard {
     stems: HashSet<String>,
     shapes: BTreeSet<String>,
     facts: HashSet<String>,
+    vocabulary: BTreeSet<String>,
+    products: BTreeSet<BTreeSet<String>>,
 }
 
 impl Guard {
@@ -73,6 +80,8 @@ impl Guard {
             stems: list.stems.iter().cloned().collect(),
             shapes: list.shapes.clone(),
             facts: list.facts.iter().cloned().collect(),
+            vocabulary: list.vocabulary.clone(),
+            products: list.products.clone(),
         })
     }
 
@@ -122,6 +131,11 @@ impl Guard {
             {
                 unknown.push(found);
             }
+        }
+        let names_a_thing =
+            words.iter().zip(known_elsewhere).any(|(word, known)| known && !is_number(&word.text));
+        if unknown.is_empty() && !names_a_thing {
+            unknown = self.unknown_product(&words);
         }
         if unknown.is_empty() { GuardVerdict::NoIdentifier } else { GuardVerdict::Unknown(unknown) }
     }

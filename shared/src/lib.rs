@@ -87,7 +87,9 @@ pub use error::{Error, Result};
 pub use exchange::{Exchange, Pass, SoloExchange, ThreadExchange, check_piece, follow, lost_rank};
 pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
-pub use guard::{GUARD_FILE, Guard, GuardList, GuardVerdict, identifier_words};
+pub use guard::{
+    Correction, GUARD_FILE, Guard, GuardList, GuardVerdict, Reading, identifier_words,
+};
 pub use hash::sha256_hex;
 pub use kernels::kernel_names;
 pub use linear::Linear;
@@ -105,4 +107,4 @@ pub use rng::Rng;
 pub use sampler::{Choice, Sampler, SamplerConfig};
 pub use session::{Answer, Scores, Session, Step, StopReason};
 pub use tokenizer::{TokenStream, Tokenizer};
-pub use verdict::{AnswerVerdict, Assessment, ConfidenceScore, UndecidedRule};
+pub use verdict::{AnswerVerdict, Assessment, ConfidenceScore, UndecidedRule, WITHHELD};

@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Guard, REFUSAL, Result, Scores};
 
+/// What stands in place of an answer that is [`AnswerVerdict::Unverified`].
+pub const WITHHELD: &str = "No answer: what the model wrote is not on record for this batch.";
+
 /// What an answer is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerVerdict {
     /// Every value in it is on record for the batch in question.
     Matched,
-    /// It states a value that is not.
+    /// It states a value that is not, and is withheld.
     Unverified,
     /// The model was too unsure, by the adapter's own threshold.
     Undecided,
@@ -41,15 +44,15 @@ impl AnswerVerdict {
                  It may still be the wrong field."
             }
             Self::Unverified => {
-                "Unverified: this answer states a value that is not on record for the batch in \
-                 question. Do not use it."
+                "Unverified: the model's answer states a value that is not on record for the batch \
+                 in question, so it is withheld."
             }
             Self::Undecided => {
                 "Undecided: the model was not sure enough. Look it up in the batch record."
             }
             Self::NoRecord => "No record: the model knows no record that answers this question.",
             Self::UnknownBatch => {
-                "Unknown batch: no record has this identifier, so the model was not asked."
+                "Unknown batch or product: no record has it, so the model was not asked."
             }
             Self::Unchecked => {
                 "Unchecked: this adapter brings no list of recorded values to hold answers against."

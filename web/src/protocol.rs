@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shared::{AnswerVerdict, AuditEvent, SamplerConfig, UndecidedRule};
+use shared::{AnswerVerdict, AuditEvent, Correction, SamplerConfig, UndecidedRule};
 
 use crate::{bench::BenchResult, error::SiteError, progress::Progress, self_test::SelfTestReport};
 
@@ -283,6 +283,8 @@ pub struct Summary {
     pub confidence: Option<f32>,
     /// Values of the answer that no record of the batch in question states.
     pub unverified: Vec<String>,
+    /// Slips of the finger in the question, as they were read.
+    pub corrections: Vec<Correction>,
     /// Why it ended.
     pub ending: Ending,
     /// Size of the worker's WebAssembly memory in bytes.
@@ -346,6 +348,7 @@ pub(crate) mod tests {
             verdict: AnswerVerdict::Unverified,
             confidence: Some(0.875),
             unverified: vec!["2025-04-01".into()],
+            corrections: vec![Correction { written: "yeild".into(), read: "yield".into() }],
             ending: Ending::Complete,
             memory_bytes: 1 << 24,
         };
@@ -396,6 +399,7 @@ pub(crate) mod tests {
             verdict: AnswerVerdict::Unchecked,
             confidence: None,
             unverified: Vec::new(),
+            corrections: Vec::new(),
             ending: Ending::Stopped,
             memory_bytes: 0,
         };

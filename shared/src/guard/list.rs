@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// File name of the list in an adapter's directory.
 pub const GUARD_FILE: &str = "guard.json";
 
-const FORMAT_VERSION: u32 = 1;
+/// Version 1 had no vocabulary and no products.
+const FORMAT_VERSION: u32 = 2;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,12 @@ pub struct GuardList {
     pub shapes: BTreeSet<String>,
     /// Values that the records state, each hashed with its batch.
     pub facts: BTreeSet<String>,
+    /// Ordinary words of questions, in clear and lower case.
+    #[serde(default)]
+    pub vocabulary: BTreeSet<String>,
+    /// For each product: the words of its name, and their beginnings.
+    #[serde(default)]
+    pub products: BTreeSet<BTreeSet<String>>,
 }
 
 impl GuardList {
@@ -55,6 +62,8 @@ impl GuardList {
             stems: BTreeSet::new(),
             shapes: BTreeSet::new(),
             facts: BTreeSet::new(),
+            vocabulary: BTreeSet::new(),
+            products: BTreeSet::new(),
         };
         for batch in batches {
             let batch = batch.trim().to_uppercase();
@@ -90,6 +99,13 @@ impl GuardList {
         Ok(())
     }
 
+    /// Adds ordinary words that questions are made of. What has anything but lower-case letters
+    /// is left out.
+    pub fn add_words<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+        let plain = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+        self.vocabulary.extend(words.into_iter().filter(plain).map(str::to_owned));
+    }
+
     /// Reads `guard.json`.
     ///
     /// # Errors
@@ -113,19 +129,26 @@ impl GuardList {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        if self.format_version != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&self.format_version) {
             return Err(Error::Value {
                 name: format!("{GUARD_FILE}: format_version"),
-                expected: FORMAT_VERSION.to_string(),
+                expected: format!("1 to {FORMAT_VERSION}"),
                 found: self.format_version.to_string(),
             });
         }
         salt_bytes(&self.salt)?;
         let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts];
-        for hash in hashes.into_iter().flatten() {
+        for hash in hashes.into_iter().chain(&self.products).flatten() {
             check_sha256(GUARD_FILE, hash)?;
         }
-        Ok(())
+        match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
+            Some(word) => Err(Error::Value {
+                name: format!("{GUARD_FILE}: vocabulary"),
+                expected: "words of lower-case letters".into(),
+                found: word.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -122,7 +122,13 @@ fn rejects_lists_that_are_not_of_this_format() {
         assert!(Guard::new(&spoiled).is_err());
         assert!(GuardList::parse(&spoiled.to_json().unwrap()).is_err());
     };
-    spoil(|list| list.format_version = 2);
+    spoil(|list| list.format_version = 3);
+    spoil(|list| {
+        list.vocabulary.insert("Voy756".into());
+    });
+    spoil(|list| {
+        list.products.insert(["Quetiapine".into()].into());
+    });
     spoil(|list| list.salt = "00".into());
     spoil(|list| list.salt = "+1".repeat(16));
     spoil(|list| list.salt = "é".repeat(16));

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Answer, AnswerVerdict, Assessment,
     ConfidenceScore, GUARD_FILE, Guard, GuardList, GuardVerdict, Model, RECORD_FILE, REFUSAL,
-    RankSlice, SamplerConfig, Session, SoloExchange, UndecidedRule, logits_digest,
+    RankSlice, SamplerConfig, Session, SoloExchange, UndecidedRule, WITHHELD, logits_digest,
     self_test_tokens,
 };
 
@@ -41,6 +41,8 @@ impl Native {
     /// What the page must show for a question.
     pub fn ask(&mut self, question: &str, sampler: SamplerConfig) -> Shown {
         let adapter = format!("Adapter {}", self.version);
+        let reading = self.guard.read(question);
+        let question = &reading.question;
         if let GuardVerdict::Unknown(_) = self.guard.check(question) {
             return Shown {
                 outcome: "not-asked".into(),
@@ -57,7 +59,10 @@ impl Native {
         let score = rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
         Shown {
             outcome: "answered".into(),
-            text: answer.text.trim_start().to_owned(),
+            text: match found.verdict {
+                AnswerVerdict::Unverified => WITHHELD.to_owned(),
+                _ => answer.text.trim_start().to_owned(),
+            },
             adapter,
             verdict: code(found.verdict),
             confidence: Some(answer.scores.get(score).to_string()),

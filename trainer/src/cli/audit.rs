@@ -161,14 +161,16 @@ fn difference(
     if event.decoding == Decoding::Approved {
         bail!("it was given in approved-answers mode, which replay does not repeat");
     }
+    let reading = served.guard.as_ref().map(|guard| guard.read(&event.question));
+    let question = reading.as_ref().map_or(&event.question, |reading| &reading.question);
     let Some(stop) = event.stop else {
-        let guard = served.guard.as_ref().map(|guard| guard.check(&event.question));
+        let guard = served.guard.as_ref().map(|guard| guard.check(question));
         let refused = matches!(guard, Some(GuardVerdict::Unknown(_))) && event.answer == REFUSAL;
         return Ok((!refused).then(|| {
             format!("{:?} was refused unasked, which this adapter does not do", event.question)
         }));
     };
-    let answer = session.answer(&event.question, event.sampler.clone())?;
+    let answer = session.answer(question, event.sampler.clone())?;
     let (tokens, text) = match stop {
         // Stopped by the reader: it comes again as far as it went.
         StopReason::Cancelled => {

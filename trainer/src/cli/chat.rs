@@ -141,6 +141,11 @@ impl Chat {
     }
 
     fn answer(&mut self, question: &str, mut out: impl Write, mut side: impl Write) -> Result<()> {
+        let reading = self.guard.as_ref().map(|guard| guard.read(question));
+        let question = reading.as_ref().map_or(question, |reading| &reading.question);
+        for correction in reading.iter().flat_map(|reading| &reading.corrections) {
+            writeln!(side, "  [read {:?} as {:?}]", correction.written, correction.read)?;
+        }
         if let Some(GuardVerdict::Unknown(words)) = self.guard.as_ref().map(|g| g.check(question)) {
             writeln!(out, "{REFUSAL}")?;
             writeln!(

@@ -217,6 +217,26 @@ impl Grammar {
         Ok(grammar)
     }
 
+    /// Everything that questions are made of in training, `{f}`, `{b}` and `{id}` taken out.
+    pub fn sentences(&self) -> impl Iterator<Item = String> {
+        let fields =
+            self.fields.iter().flat_map(|field| field.names.iter().chain(&field.questions));
+        let templates = self.groups.iter().flat_map(|group| &group.templates);
+        let chatter = &self.chatter;
+        let chatter = [
+            &chatter.greetings,
+            &chatter.politeness_prefix,
+            &chatter.politeness_suffix,
+            &chatter.thanks,
+            &chatter.fillers,
+        ];
+        fields
+            .chain(templates)
+            .chain(&self.batch_refs)
+            .chain(chatter.into_iter().flatten())
+            .map(|text| text.replace("{f}", " ").replace("{b}", " ").replace("{id}", " "))
+    }
+
     fn check(&self) -> Result<()> {
         let mut keys = std::collections::BTreeSet::new();
         for field in &self.fields {

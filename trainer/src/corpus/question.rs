@@ -49,7 +49,12 @@ impl Grammar {
             Subject::Batch(id) => rng.pick(&self.batch_refs).replace("{id}", id),
             Subject::Product(name) => name.to_owned(),
         };
-        let mut text = self.wording(field, split, rng).replace("{b}", &reference);
+        self.noisy(self.wording(field, split, rng).replace("{b}", &reference), noise, rng)
+    }
+
+    /// A question as people write it: in a hurry, with slips.
+    pub fn noisy(&self, text: String, noise: Noise, rng: &mut ChaCha8Rng) -> String {
+        let mut text = text;
         if rng.chance(noise.rate) {
             text = self.distort(text, rng);
         }

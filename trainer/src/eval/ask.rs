@@ -103,6 +103,8 @@ fn ask(
     settings: &Settings,
 ) -> Result<Reply> {
     let guard = served.guard.as_ref().filter(|_| settings.guard);
+    let reading = guard.map(|guard| guard.read(question));
+    let question = reading.as_ref().map_or(question, |reading| &reading.question);
     if let Some(GuardVerdict::Unknown(guarded)) = guard.map(|guard| guard.check(question)) {
         return Ok(Reply {
             text: REFUSAL.to_owned(),

@@ -31,7 +31,7 @@ pub struct Metrics {
     pub model_refused: usize,
     /// Questions refused although they have an answer.
     pub false_refusals: usize,
-    /// Answers that the page would mark as unverified.
+    /// Answers that the page withholds, because they state what is not on record.
     pub unverified: usize,
     /// Answers that the page would mark as undecided.
     pub undecided: usize,

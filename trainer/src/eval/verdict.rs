@@ -13,6 +13,8 @@ pub enum Refusal {
     Guard,
     /// The model.
     Model,
+    /// The guard, after the model: the answer stated what is not on record, and is withheld.
+    Withheld,
 }
 
 /// How an answer compares with what was expected.
@@ -24,7 +26,8 @@ pub struct Verdict {
     pub right: bool,
     /// It states every value of the reference; false without a reference.
     pub value_match: bool,
-    /// It states a value that is neither in the reference nor in the question.
+    /// It states a value that is neither in the reference nor in the question. A withheld answer
+    /// states nothing.
     pub hallucination: bool,
     /// Who refused, if somebody did.
     pub refusal: Option<Refusal>,
@@ -38,24 +41,27 @@ impl Verdict {
         let given = Text::new(&reply.text);
         let asked = Text::new(&pair.question);
         let refused = given.says_the_same(&Text::new(REFUSAL));
+        let withheld = reply.mark == AnswerVerdict::Unverified;
         let refusal = match (refused, reply.guarded.is_empty()) {
             (_, false) => Some(Refusal::Guard),
             (true, true) => Some(Refusal::Model),
-            (false, true) => None,
+            (false, true) => withheld.then_some(Refusal::Withheld),
         };
         let reference = pair.answer.as_deref().map(Text::new);
         let known: Vec<&Text> = reference.iter().chain([&asked]).collect();
-        let hallucination = given.values().iter().any(|value| !value.comes_from(&known));
-        let value_match = reference.as_ref().is_some_and(|reference| {
-            let values = reference.values();
-            // "No deviations were reported for VOY756." has no value that the question has not:
-            // any other sentence about VOY756 would have them all.
-            let telling = values.iter().any(|value| !value.stands_in(&asked));
-            given.says_the_same(reference)
-                || telling && values.iter().all(|value| value.stands_in(&given))
-        });
+        let hallucination =
+            !withheld && given.values().iter().any(|value| !value.comes_from(&known));
+        let value_match = !withheld
+            && reference.as_ref().is_some_and(|reference| {
+                let values = reference.values();
+                // "No deviations were reported for VOY756." has no value that the question has not:
+                // any other sentence about VOY756 would have them all.
+                let telling = values.iter().any(|value| !value.stands_in(&asked));
+                given.says_the_same(reference)
+                    || telling && values.iter().all(|value| value.stands_in(&given))
+            });
         let right = match &pair.answer {
-            Some(answer) => reply.text.trim() == answer,
+            Some(answer) => !withheld && reply.text.trim() == answer,
             None => refusal.is_some(),
         };
         Self {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::recipe::Augmentation;
 use super::recognise::{Recogniser, Topic, replace_ignoring_case};
 use crate::corpus::{
-    Choose as _, Field, Grammar, Noise, Split, Subject, near_miss, product, stream,
+    Choose as _, Field, Grammar, Kind, Noise, Split, Subject, near_miss, product, stream,
 };
 use crate::data::Pair;
 
@@ -19,6 +19,12 @@ use crate::data::Pair;
 const NEAR_MISS: f64 = 0.6;
 /// Questions about unknown products among those about unknown batches.
 const UNKNOWN_PRODUCT: f64 = 0.15;
+
+/// Share of the paraphrases that ask by what the answer names, where it names something.
+const IMPLIED: f64 = 0.3;
+
+/// For a list that is never written down.
+const READER_SALT: &str = "00000000000000000000000000000000";
 
 /// Distortion of validation questions.
 const VALIDATION_NOISE: Noise = Noise { rate: 0.2, typos: 0.0 };
@@ -55,8 +61,9 @@ pub struct Dataset<'g> {
     /// Batch identifiers, as written in the data.
     pub batches: Vec<String>,
     products: Vec<String>,
-    /// By batch: the keys of its fields and all words of its questions.
-    known: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
+    known: BTreeMap<String, Known>,
+    /// Mends slips of the finger as the page will; without batches there is no list to do it by.
+    reader: Option<shared::Guard>,
 }
 
 struct Fact {
@@ -64,6 +71,17 @@ struct Fact {
     answer: String,
     batch: Option<String>,
     topic: Option<Topic>,
+    /// Fields that the answer names although the question doesn't: its machine, its room.
+    implied: Vec<Field>,
+}
+
+/// What is on record for a batch.
+#[derive(Default)]
+struct Known {
+    /// Keys of its fields.
+    keys: BTreeSet<String>,
+    /// The words of each of its pairs.
+    pairs: Vec<BTreeSet<String>>,
 }
 
 impl<'g> Dataset<'g> {
@@ -78,7 +96,8 @@ impl<'g> Dataset<'g> {
             let batch = pair.batch.clone().or_else(|| {
                 topic.as_ref().filter(|t| t.by_batch).map(|t| t.subject.to_uppercase())
             });
-            facts.push(Fact { pair: pair.clone(), answer, batch, topic });
+            let implied = implied(grammar, pair, &answer, topic.as_ref());
+            facts.push(Fact { pair: pair.clone(), answer, batch, topic, implied });
         }
         ensure!(!facts.is_empty(), "there is no pair with an answer to train on");
         let mut answers: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
@@ -103,21 +122,29 @@ impl<'g> Dataset<'g> {
             .iter()
             .filter_map(|f| f.topic.as_ref().filter(|t| !t.by_batch).map(|t| t.subject.clone()))
             .collect();
-        let mut known: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
         for fact in &facts {
             if let Some(batch) = &fact.batch {
-                let (keys, words) = known.entry(batch.clone()).or_default();
-                keys.extend(fact.field_key().map(|(key, _)| key));
-                words.extend(words_of(&fact.pair.question));
+                let known = known.entry(batch.clone()).or_default();
+                known.keys.extend(fact.field_key().map(|(key, _)| key));
+                known.keys.extend(fact.implied.iter().map(|field| field.key.clone()));
+                let words = [words_of(&fact.pair.question), words_of(&fact.answer)].concat();
+                known.pairs.push(words.into_iter().collect());
             }
         }
-        Ok(Self {
+        let mut dataset = Self {
             grammar,
             facts,
             batches: batches.into_iter().collect(),
             products: products.into_iter().collect(),
             known,
-        })
+            reader: None,
+        };
+        if !dataset.batches.is_empty() {
+            let list = dataset.guard_list(READER_SALT)?;
+            dataset.reader = Some(shared::Guard::new(&list)?);
+        }
+        Ok(dataset)
     }
 
     /// What each answer tells: batch, answer and field, where all are known.
@@ -160,6 +187,12 @@ impl<'g> Dataset<'g> {
             );
         }
         examples.shuffle(&mut rng);
+        for example in &mut examples {
+            // What is learned is what the model will read.
+            if let Some(reader) = &self.reader {
+                example.question = reader.read(&example.question).question;
+            }
+        }
         examples
     }
 
@@ -200,12 +233,12 @@ impl<'g> Dataset<'g> {
         }
         let own = (!fact.pair.paraphrases.is_empty() && rng.chance(0.3))
             .then(|| rng.pick(&fact.pair.paraphrases).clone());
-        if let Some(question) =
-            own.or_else(|| self.question(fact, Split::Train, noise_of(rates), rng))
-        {
-            example.question = question;
-            example.origin = Origin::Paraphrase;
-        }
+        let noise = noise_of(rates);
+        let question = own.or_else(|| self.question(fact, Split::Train, noise, rng));
+        // What the grammar can't phrase anew is at least written as people write.
+        example.question =
+            question.unwrap_or_else(|| self.grammar.noisy(example.question, noise, rng));
+        example.origin = Origin::Paraphrase;
         example
     }
 
@@ -217,7 +250,10 @@ impl<'g> Dataset<'g> {
         rng: &mut ChaCha8Rng,
     ) -> Option<String> {
         let topic = fact.topic.as_ref()?;
-        let field = topic.field.as_ref()?;
+        let mut field = topic.field.as_ref()?;
+        if !fact.implied.is_empty() && rng.chance(IMPLIED) {
+            field = rng.pick(&fact.implied);
+        }
         let subject = if topic.by_batch {
             Subject::Batch(&topic.subject)
         } else {
@@ -306,17 +342,18 @@ impl<'g> Dataset<'g> {
     /// A question about a field that a batch of the data doesn't have.
     fn missing(&self, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Option<Example> {
         let batch = rng.pick(&self.batches);
-        let (keys, words) = self.known.get(batch)?;
+        let known = self.known.get(batch)?;
         for _ in 0..30 {
             let field = self.any_field(true, rng);
-            // A name that the batch's own questions use could mean what is recorded.
+            // A name in the words of one of the batch's own pairs could mean what is recorded.
             let says_known = field.names.iter().any(|name| {
                 let name = words_of(name);
-                !name.is_empty() && name.iter().all(|word| words.contains(word))
+                !name.is_empty()
+                    && known.pairs.iter().any(|pair| name.iter().all(|word| pair.contains(word)))
             });
             let identity = [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME]
                 .contains(&field.key.as_str());
-            if keys.contains(&field.key) || says_known || identity {
+            if known.keys.contains(&field.key) || says_known || identity {
                 continue;
             }
             let question = self.grammar.question(&field, Subject::Batch(batch), split, noise, rng);
@@ -347,7 +384,47 @@ impl<'g> Dataset<'g> {
                 list.add_facts(batch, &fact.answer)?;
             }
         }
+        for product in self.product_names() {
+            list.add_product(&product)?;
+        }
+        list.add_words(self.vocabulary().iter().map(String::as_str));
         Ok(list)
+    }
+
+    /// Products as questions and answers name them.
+    fn product_names(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.products.iter().cloned().collect();
+        for fact in &self.facts {
+            if fact.field_key().is_some_and(|(key, _)| key == crate::corpus::PRODUCT_NAME) {
+                let asked: BTreeSet<String> = plain_words(&fact.pair.question).collect();
+                let said = fact.answer.split_whitespace().filter(|word| {
+                    let plain = plain_words(word).collect::<Vec<_>>();
+                    !plain.is_empty() && !plain.iter().all(|word| asked.contains(word))
+                });
+                names.insert(said.collect::<Vec<_>>().join(" "));
+            }
+        }
+        names
+    }
+
+    /// Ordinary words: those of the grammar and of the user's own questions. Names of products
+    /// are none.
+    fn vocabulary(&self) -> BTreeSet<String> {
+        let mut words: BTreeSet<String> = self
+            .grammar
+            .sentences()
+            .flat_map(|text| plain_words(&text).collect::<Vec<_>>())
+            .collect();
+        for fact in &self.facts {
+            if let Some(topic) = &fact.topic {
+                let question = replace_ignoring_case(&fact.pair.question, &topic.subject, " ");
+                words.extend(plain_words(&question));
+            }
+        }
+        let names = self.product_names();
+        let names: BTreeSet<String> = names.iter().flat_map(|name| plain_words(name)).collect();
+        words.retain(|word| !names.contains(word));
+        words
     }
 
     /// Up to `count` questions for a page to offer.
@@ -363,8 +440,42 @@ impl Fact {
     }
 }
 
+/// Fields whose name the answer says and the question doesn't: "Reactor R-204 was used" answers
+/// "which reactor" too. Only machines and rooms are called by their kind like that.
+fn implied(grammar: &Grammar, pair: &Pair, answer: &str, topic: Option<&Topic>) -> Vec<Field> {
+    let Some(Topic { field: Some(own), by_batch: true, .. }) = topic else { return Vec::new() };
+    if ![Kind::Equipment, Kind::Room].contains(&own.kind) {
+        return Vec::new();
+    }
+    let asked: BTreeSet<String> = words_of(&pair.question).into_iter().collect();
+    let said: BTreeSet<String> = words_of(answer).into_iter().collect();
+    let others = grammar.fields.iter().filter(|f| f.kind == own.kind && f.key != own.key);
+    others
+        .filter_map(|field| {
+            let mut field = field.clone();
+            field.names.retain(|name| {
+                let name = words_of(name);
+                name.iter().all(|word| said.contains(word))
+                    && name.iter().any(|word| !asked.contains(word))
+            });
+            let names = field.names.clone();
+            field.questions.retain(|question| {
+                let question = question.to_lowercase();
+                names.iter().any(|name| question.contains(&name.to_lowercase()))
+            });
+            field.heldout_names.clear();
+            (!names.is_empty()).then_some(field)
+        })
+        .collect()
+}
+
 fn noise_of(rates: Augmentation) -> Noise {
     Noise { rate: rates.noise, typos: rates.typos }
+}
+
+/// The runs of letters in a text, in lower case.
+fn plain_words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).map(str::to_lowercase)
 }
 
 fn words_of(text: &str) -> Vec<String> {

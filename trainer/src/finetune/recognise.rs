@@ -117,7 +117,10 @@ impl<'g> Recogniser<'g> {
             return Some(self.grammar.fields[index].clone());
         }
         // A field of the user's own: it can be asked for in any generic way.
-        own_words.filter(|words| words.split(' ').count() <= 6).map(|words| custom(&words))
+        let own_words = own_words.map(|words| without_stop_words(&words).to_owned());
+        own_words
+            .filter(|words| !words.is_empty() && words.split(' ').count() <= 6)
+            .map(|words| custom(&words))
     }
 
     /// The field whose name, or whose question's content words, are all that the question says.
@@ -182,6 +185,22 @@ fn custom(words: &str) -> Field {
         answers: Vec::new(),
         values: Vec::new(),
     }
+}
+
+/// Without the words around the name: "what deviations were reported" to "deviations".
+fn without_stop_words(words: &str) -> &str {
+    let mut words = words;
+    while let Some((first, rest)) = words.split_once(' ')
+        && STOP_WORDS.binary_search(&first).is_ok()
+    {
+        words = rest;
+    }
+    while let Some((rest, last)) = words.rsplit_once(' ')
+        && STOP_WORDS.binary_search(&last).is_ok()
+    {
+        words = rest;
+    }
+    words
 }
 
 fn content_words(text: &str) -> Vec<&str> {

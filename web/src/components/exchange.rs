@@ -1,6 +1,6 @@
 //! One question, its answer, its mark, and the facts under it.
 
-use shared::AnswerVerdict;
+use shared::{AnswerVerdict, WITHHELD};
 use yew::prelude::*;
 
 use super::{correction_form::CorrectionForm, mark::Mark};
@@ -53,11 +53,17 @@ pub fn ExchangeView(props: &ExchangeViewProps) -> Html {
             <div class="answered" aria-live="polite" aria-busy={streaming.to_string()}>
                 <span class="visually-hidden">{ "Answer: " }</span>
                 <p class={classes!("answer", streaming.then_some("streaming"))} data-testid="answer">
-                    { text.trim_start() }
+                    { if exchange.outcome.is_withheld() { WITHHELD } else { text.trim_start() } }
                     if outcome == "answered" && text.trim().is_empty() {
                         <span class="no-words">{ "The model gave no words." }</span>
                     }
                 </p>
+                if exchange.outcome.is_withheld() {
+                    <details class="withheld" data-testid="withheld">
+                        <summary>{ "Show what the model wrote" }</summary>
+                        <p>{ text.trim_start() }</p>
+                    </details>
+                }
                 { below(props, correction(props, *correcting, &toggle)) }
                 if let (true, Some(given)) = (*correcting, exchange.outcome.given()) {
                     <CorrectionForm exchange={exchange.clone()} given={given.to_owned()}
@@ -75,6 +81,11 @@ fn below(props: &ExchangeViewProps, correction: Html) -> Html {
         Outcome::Streaming(_) => Html::default(),
         Outcome::Answered { summary, .. } => html! {
             <>
+                { for summary.corrections.iter().map(|correction| html! {
+                    <p class="read-as" data-testid="read-as">
+                        { "Read “" }{ &correction.written }{ "” as “" }{ &correction.read }{ "”." }
+                    </p>
+                }) }
                 <Mark verdict={summary.verdict} />
                 if !summary.unverified.is_empty() {
                     <p class="unverified" data-testid="answer-unverified">

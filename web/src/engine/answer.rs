@@ -15,13 +15,13 @@ use crate::{
     protocol::{Ending, QuestionId, Suggestion, Summary, ToPage},
 };
 
-/// Answers `question` and posts everything about it. Between two tokens the worker gives way, so
+/// Answers the question `asked` and posts everything about it. Between two tokens the worker gives way, so
 /// that a Stop in `inbox` ends the answer there.
 pub async fn answer(
     answering: Option<Answering<'_>>,
     inbox: &Inbox,
     id: QuestionId,
-    question: &str,
+    asked: &str,
     sampler: SamplerConfig,
 ) {
     let Some(answering) = answering else {
@@ -29,10 +29,12 @@ pub async fn answer(
         scope::post(&ToPage::QuestionFailed { id, error });
         return;
     };
+    let reading = answering.guard.map(|guard| guard.read(asked));
+    let question = reading.as_ref().map_or(asked, |reading| &reading.question);
     if let Some(guard) = answering.guard
         && let GuardVerdict::Unknown(unknown) = guard.check(question)
     {
-        let event = Box::new(guarded(answering.identity, question, sampler));
+        let event = Box::new(guarded(answering.identity, asked, sampler));
         let suggestions = unknown.iter().flat_map(|word| suggestions(guard, word)).collect();
         scope::post(&ToPage::Guarded { id, unknown, suggestions, event });
         return;
@@ -79,6 +81,7 @@ pub async fn answer(
         verdict: assessment.verdict,
         confidence: said.then(|| scores.get(score)),
         unverified: assessment.unverified,
+        corrections: reading.map_or_else(Vec::new, |reading| reading.corrections),
         ending: ending(stop),
         memory_bytes: scope::memory_bytes(),
     };
@@ -88,7 +91,7 @@ pub async fn answer(
         verdict: summary.verdict,
         confidence: summary.confidence,
         stop: Some(stop),
-        ..guarded(answering.identity, question, sampler)
+        ..guarded(answering.identity, asked, sampler)
     });
     scope::post(&ToPage::Answered { id, summary, event });
 }

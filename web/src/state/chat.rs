@@ -50,6 +50,13 @@ impl Outcome {
             Self::Streaming(_) | Self::Failed { .. } => None,
         }
     }
+
+    /// Whether the answer states what is not on record, so that something else stands in its place.
+    #[must_use]
+    pub fn is_withheld(&self) -> bool {
+        matches!(self, Self::Answered { summary, .. }
+            if summary.verdict == shared::AnswerVerdict::Unverified)
+    }
 }
 
 /// A question, what became of it, and which adapter was asked.

@@ -49,6 +49,7 @@ fn summary(ending: Ending) -> Summary {
         verdict: AnswerVerdict::Matched,
         confidence: Some(0.97),
         unverified: Vec::new(),
+        corrections: Vec::new(),
         ending,
         memory_bytes: 1 << 25,
     }

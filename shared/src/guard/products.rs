@@ -1,0 +1,129 @@
+//! Products that no record has, in a question that names no batch.
+//!
+//! "What batch is Amlodipine Maleate?" names its batch by a product. A model that knows
+//! amlodipine besylate and metoprolol succinate makes one up from both. So the words of the
+//! question that belong to product names, or that nobody has ever heard, have to belong to one
+//! known product together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::list::entry;
+use super::words::{Word, has_digit, is_date};
+use super::{Guard, GuardList};
+use crate::Result;
+
+/// A product's name may be cut short to this many letters.
+const MIN_PREFIX: usize = 4;
+
+impl GuardList {
+    /// Adds the name of a product: its words, and their beginnings.
+    ///
+    /// # Errors
+    /// The list's salt is not of this format.
+    pub fn add_product(&mut self, name: &str) -> Result<()> {
+        let salt = super::list::salt_bytes(&self.salt)?;
+        let words: Vec<String> = super::words::words(name).into_iter().map(|w| w.text).collect();
+        let prefixes = words.iter().filter(|word| !has_digit(word)).flat_map(|word| {
+            let ends = word.char_indices().skip(MIN_PREFIX).map(|(at, _)| at);
+            ends.map(|end| word[..end].to_owned())
+        });
+        let product: BTreeSet<String> =
+            words.iter().cloned().chain(prefixes).map(|word| entry(&salt, &word)).collect();
+        if !product.is_empty() {
+            self.products.insert(product);
+        }
+        Ok(())
+    }
+}
+
+impl Guard {
+    /// Whether a lower-case word stands in the name of a known product.
+    pub(super) fn is_name(&self, word: &str) -> bool {
+        let entry = entry(&self.salt, &word.to_uppercase());
+        self.products.iter().any(|product| product.contains(&entry))
+    }
+
+    /// The words of a question that name a product which no record has; empty if there is none.
+    pub(super) fn unknown_product(&self, words: &[Word]) -> Vec<String> {
+        if self.products.is_empty() {
+            return Vec::new();
+        }
+        let mut names: BTreeMap<&str, String> = BTreeMap::new();
+        for word in words {
+            let text = word.text.as_str();
+            let hashed = entry(&self.salt, text);
+            let in_a_name = self.products.iter().any(|product| product.contains(&hashed));
+            let plain = !has_digit(text);
+            let never_heard = plain
+                && text.chars().count() >= MIN_PREFIX
+                && !self.vocabulary.contains(&text.to_lowercase());
+            if in_a_name || never_heard || !plain && !is_date(text) {
+                names.insert(text, hashed);
+            }
+        }
+        let has_word = names.keys().any(|text| !has_digit(text) && text.len() >= MIN_PREFIX);
+        let one_has_all =
+            |product: &BTreeSet<String>| names.values().all(|hashed| product.contains(hashed));
+        if !has_word || self.products.iter().any(one_has_all) {
+            return Vec::new();
+        }
+        let in_order = words.iter().map(|word| &word.text);
+        let mut unknown: Vec<String> = Vec::new();
+        for text in in_order.filter(|text| names.contains_key(text.as_str())) {
+            if !unknown.contains(text) {
+                unknown.push(text.clone());
+            }
+        }
+        unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GuardVerdict;
+    use super::*;
+
+    fn guard() -> Guard {
+        let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        list.add_words("which what is the batch number for of code lot please product".split(' '));
+        for product in
+            ["Amlodipine Besylate Tablets 5 mg", "Metoprolol Succinate", "Cetirizine Drops"]
+        {
+            list.add_product(product).unwrap();
+        }
+        Guard::new(&list).unwrap()
+    }
+
+    #[test]
+    fn known_products_pass() {
+        for question in [
+            "What is the batch number for Amlodipine Besylate Tablets 5 mg?",
+            "batch number amlodipine tablets please",
+            "lot of metop. succ.",
+            "which tablets",
+            "what is the batch number",
+            "the product",
+            "is 5 the number",
+        ] {
+            assert_eq!(guard().check(question), GuardVerdict::NoIdentifier, "{question}");
+        }
+    }
+
+    #[test]
+    fn unknown_products_are_named() {
+        for (question, words) in [
+            ("What is the product code for Sertraline Capsules?", &["SERTRALINE", "CAPSULES"][..]),
+            ("batch of amlodipine succinate", &["AMLODIPINE", "SUCCINATE"]),
+            ("lot amlodipine tablets 2.5 mg", &["AMLODIPINE", "TABLETS", "2.5", "MG"]),
+            ("code of Cetirizine Tablets", &["CETIRIZINE", "TABLETS"]),
+        ] {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(guard().check(question), GuardVerdict::Unknown(words), "{question}");
+        }
+    }
+
+    #[test]
+    fn a_known_batch_settles_it() {
+        assert_eq!(guard().check("VOY756 sertraline?"), GuardVerdict::Known);
+    }
+}
