@@ -1,17 +1,22 @@
 //! Finding out what a user's question asks for, so that it can be asked in other words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::corpus::{Field, Grammar, Kind};
 use crate::data::Pair;
 
 /// Words that carry no meaning of their own in a question about a field.
-const STOP_WORDS: [&str; 48] = [
+const STOP_WORDS: [&str; 42] = [
     "a", "an", "and", "any", "are", "at", "be", "been", "by", "did", "do", "does", "for", "from",
-    "give", "given", "had", "has", "have", "how", "in", "is", "it", "listed", "many", "me", "much",
-    "of", "on", "please", "record", "recorded", "reported", "shown", "stated", "tell", "that",
-    "the", "there", "to", "was", "were", "what", "when", "where", "which", "who", "with",
+    "give", "given", "had", "has", "have", "in", "is", "it", "listed", "me", "of", "on", "please",
+    "record", "recorded", "reported", "shown", "stated", "tell", "that", "the", "there", "to",
+    "was", "were", "what", "which", "with",
 ];
+/// Words that a name leaves out, but that tell one question from another: "how many vials were
+/// filled" from "which vials were filled".
+const ASKING_WORDS: [&str; 6] = ["how", "many", "much", "when", "where", "who"];
+/// Words that a finding may have or not: "the hardness result", "the hardness".
+const FINDING_WORDS: [&str; 4] = ["finding", "outcome", "result", "value"];
 
 /// What a pair is about.
 #[derive(Clone, Debug)]
@@ -100,12 +105,13 @@ impl<'g> Recogniser<'g> {
             return Some(self.grammar.fields[index].clone());
         }
         let mut own_words = None;
-        for template in &self.templates {
-            let Some((name, rest)) = template.split(&skeleton) else { continue };
-            if rest != "{b}" || name.contains("{b}") {
-                continue;
-            }
-            if let Some(&index) = self.names.get(&name) {
+        let named = self.templates.iter().filter_map(|template| template.split(&skeleton));
+        let named = named.filter(|(name, rest)| rest == "{b}" && !name.contains("{b}"));
+        let found = self.covered(&skeleton).map(|index| self.grammar.fields[index].clone());
+        for (name, _) in named {
+            if let Some(&index) = self.names.get(&name)
+                && found.as_ref().is_none_or(|field| field.key == self.grammar.fields[index].key)
+            {
                 return Some(named_first(&self.grammar.fields[index], &name));
             }
             // The shortest reading: its template explains most of the question.
@@ -113,8 +119,8 @@ impl<'g> Recogniser<'g> {
                 own_words = Some(name);
             }
         }
-        if let Some(index) = self.covered(&skeleton) {
-            return Some(self.grammar.fields[index].clone());
+        if found.is_some() {
+            return found;
         }
         // A field of the user's own: it can be asked for in any generic way.
         let own_words = own_words.map(|words| without_stop_words(&words).to_owned());
@@ -123,19 +129,19 @@ impl<'g> Recogniser<'g> {
             .map(|words| custom(&words))
     }
 
-    /// The field whose name, or whose question's content words, are all that the question says.
+    /// The only field whose name says all that the question says, or else the only one with a
+    /// question of these content words.
     fn covered(&self, skeleton: &str) -> Option<usize> {
-        let content = content_words(skeleton);
-        let mut found = None;
-        for (name, &index) in self.names.iter().chain(&self.questions) {
-            if content_words(name) == content {
-                if found.is_some_and(|other| other != index) {
-                    return None;
-                }
-                found = Some(index);
-            }
-        }
-        found.filter(|_| !content.is_empty())
+        let only = |texts: &BTreeMap<String, usize>, left_out: &[&[&str]]| {
+            let content = content_words(skeleton, left_out);
+            let said = texts.iter().filter(|(text, _)| content_words(text, left_out) == content);
+            let fields: BTreeSet<usize> = said.map(|(_, &index)| index).collect();
+            let one = fields.len() == 1 && !content.is_empty();
+            one.then(|| fields.first().copied()).flatten()
+        };
+        only(&self.names, &[&STOP_WORDS, &ASKING_WORDS])
+            .or_else(|| only(&self.names, &[&STOP_WORDS, &ASKING_WORDS, &FINDING_WORDS]))
+            .or_else(|| only(&self.questions, &[&STOP_WORDS]))
     }
 }
 
@@ -191,25 +197,33 @@ fn custom(words: &str) -> Field {
 fn without_stop_words(words: &str) -> &str {
     let mut words = words;
     while let Some((first, rest)) = words.split_once(' ')
-        && STOP_WORDS.binary_search(&first).is_ok()
+        && (STOP_WORDS.contains(&first) || ASKING_WORDS.contains(&first))
     {
         words = rest;
     }
     while let Some((rest, last)) = words.rsplit_once(' ')
-        && STOP_WORDS.binary_search(&last).is_ok()
+        && STOP_WORDS.contains(&last)
     {
         words = rest;
     }
     words
 }
 
-fn content_words(text: &str) -> Vec<&str> {
-    let mut words: Vec<&str> = text
-        .split(' ')
-        .filter(|w| !w.is_empty() && *w != "{b}" && STOP_WORDS.binary_search(w).is_err())
-        .collect();
+/// The words of a text but those of the lists, in the singular and in alphabetical order.
+fn content_words(text: &str, left_out: &[&[&str]]) -> Vec<String> {
+    let words = text.split(' ').filter(|word| !word.is_empty() && *word != "{b}").map(singular);
+    let mut words: Vec<String> =
+        words.filter(|word| !left_out.iter().any(|list| list.contains(&word.as_str()))).collect();
     words.sort_unstable();
     words
+}
+
+fn singular(word: &str) -> String {
+    match (word.strip_suffix("ies"), word.strip_suffix('s')) {
+        (Some(stem), _) if stem.len() > 1 => format!("{stem}y"),
+        (None, Some(stem)) if stem.len() > 2 && !stem.ends_with('s') => stem.to_owned(),
+        _ => word.to_owned(),
+    }
 }
 
 /// Lower case, single spaces, no final mark.
@@ -268,16 +282,17 @@ mod tests {
     }
 
     #[test]
-    fn stop_words_are_sorted_for_the_search() {
-        assert!(STOP_WORDS.is_sorted());
-    }
-
-    #[test]
     fn known_fields_are_recognised_in_several_forms() {
         let of = |question: &str| topic(question, Some("VOY756")).field.unwrap().key;
         assert_eq!(of("What is the product code for batch VOY756?"), "product_code");
         assert_eq!(of("Who is the QA Manager for batch VOY756?"), "qa_manager");
         assert_eq!(of("What is the percent yield for batch voy756"), "percent_yield");
+        assert_eq!(of("What deviations were reported for batch VOY756?"), "deviations");
+        assert_eq!(of("On which page is the yield of batch VOY756 recorded?"), "page_yield");
+        assert_eq!(of("How many deviations were reported for batch VOY756?"), "deviation_count");
+        assert_eq!(of("What is the hardness result for batch VOY756?"), "hardness");
+        assert_eq!(of("What is the total impurity result for batch VOY756?"), "total_impurities");
+        assert_eq!(of("In which room was batch VOY756 manufactured?"), "room_number");
     }
 
     #[test]
