@@ -51,6 +51,7 @@
 //! that could carry them before anything is allocated, arithmetic is checked, and whatever could
 //! not be honoured in full is an [`Error`] that names tensor, key or field, never a silent default.
 
+mod approved;
 mod audit;
 mod base;
 mod config;
@@ -77,6 +78,7 @@ pub mod testing;
 mod tokenizer;
 mod verdict;
 
+pub use approved::AnswerTrie;
 pub use audit::{
     AuditAdapter, AuditBreak, AuditChain, AuditEngine, AuditEvent, AuditHead, AuditRecord,
     Decoding, MAX_AUDIT_LINE, verify_audit,

@@ -1,6 +1,8 @@
 //! `lotwise.json`: where an adapter comes from. With it an auditor can ask which data, which
 //! base and which recipe an answer rests on, and train the same adapter again.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,6 +20,10 @@ pub const INTENDED_USE: &str = "Decision support: verify every answer against th
 const FORMAT_VERSION: u32 = 1;
 /// The most golden questions: an installation answers them all.
 const MAX_GOLDEN: usize = 100;
+/// The most approved answers.
+const MAX_APPROVED: usize = 100_000;
+/// The longest approved answer.
+const MAX_APPROVED_BYTES: usize = 4096;
 
 /// The record of one adapter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +56,10 @@ pub struct AdapterRecord {
     /// What an installation has to reproduce, once it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_test: Option<SelfTest>,
+    /// The training answers in clear, where decoding may be restricted to them
+    /// ([`AnswerTrie`](crate::AnswerTrie)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_answers: Option<BTreeSet<String>>,
     /// [`INTENDED_USE`].
     pub intended_use: String,
 }
@@ -179,6 +189,14 @@ impl AdapterRecord {
                 return refuse("self_test.questions", &expected, found.to_string());
             }
         }
+        if let Some(answers) = &self.approved_answers {
+            let fits = |answer: &String| (1..=MAX_APPROVED_BYTES).contains(&answer.len());
+            if !(1..=MAX_APPROVED).contains(&answers.len()) || !answers.iter().all(fits) {
+                let expected =
+                    format!("1 to {MAX_APPROVED} answers of 1 to {MAX_APPROVED_BYTES} bytes");
+                return refuse("approved_answers", &expected, format!("{} answers", answers.len()));
+            }
+        }
         Ok(())
     }
 
@@ -229,6 +247,7 @@ mod tests {
             metrics: None,
             undecided: None,
             self_test: None,
+            approved_answers: Some(["It is 98.2 %.".to_owned()].into()),
             intended_use: INTENDED_USE.into(),
         }
     }

@@ -128,9 +128,31 @@ impl Sampler {
     /// # Errors
     /// [`Error::NotFinite`] for a NaN or infinite logit, [`Error::Length`] for no logits.
     pub fn next(&mut self, logits: &[f32]) -> Result<Choice> {
+        self.next_among(logits, None)
+    }
+
+    /// Chooses the next token as [`Self::next`] does, among those of `allowed` alone if it is
+    /// given. The probability stays what the model gave the token among all.
+    ///
+    /// # Errors
+    /// As [`Self::next`]; [`Error::Value`] if no token is allowed.
+    pub fn next_among(&mut self, logits: &[f32], allowed: Option<&[u32]>) -> Result<Choice> {
         check_finite(logits)?;
         let banned = self.banned();
-        let mut candidates: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+        let mut candidates: Vec<(u32, f32)> = match allowed {
+            None => (0..).zip(logits.iter().copied()).collect(),
+            Some(allowed) => {
+                let known = |&token: &u32| Some((token, *logits.get(token as usize)?));
+                allowed.iter().filter_map(known).collect()
+            }
+        };
+        if candidates.is_empty() {
+            return Err(Error::Value {
+                name: "approved answers".into(),
+                expected: "a token that continues one of them".into(),
+                found: "none".into(),
+            });
+        }
         if candidates.len() > 1 {
             candidates.retain(|(token, _)| Some(*token) != banned);
         }

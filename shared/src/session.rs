@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::exchange::{Exchange, Pass, SoloExchange};
 use crate::model::{KvCache, Model};
 use crate::sampler::{Sampler, SamplerConfig};
-use crate::{ConfidenceScore, Error, PromptFormat, Result, TokenStream};
+use crate::{AnswerTrie, ConfidenceScore, Error, PromptFormat, Result, TokenStream};
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,8 @@ pub struct Session<E: Exchange = SoloExchange> {
 #[derive(Debug)]
 struct Answering {
     sampler: Sampler,
+    /// The only possible answers, if there are such.
+    approved: Option<Arc<AnswerTrie>>,
     stream: TokenStream,
     /// What the model expects next; `None` once used, until the token it led to has been fed back.
     logits: Option<Vec<f32>>,
@@ -151,6 +153,20 @@ impl<E: Exchange> Session<E> {
     /// [`PromptFormat::encode_question`], [`SamplerConfig::validate`] and [`Model::forward`]
     /// refuse.
     pub fn ask(&mut self, question: &str, sampler: SamplerConfig) -> Result<()> {
+        self.ask_among(question, sampler, None)
+    }
+
+    /// Asks a question as [`Self::ask`] does, with the answers of `approved` as the only possible
+    /// ones if it is given.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_among(
+        &mut self,
+        question: &str,
+        sampler: SamplerConfig,
+        approved: Option<Arc<AnswerTrie>>,
+    ) -> Result<()> {
         self.answering = None;
         let sampler = Sampler::new(sampler)?;
         let tokens = self.prompt.encode_question(question)?;
@@ -163,6 +179,7 @@ impl<E: Exchange> Session<E> {
         let logits = self.forward(&tokens)?;
         self.answering = Some(Answering {
             sampler,
+            approved,
             stream: self.prompt.tokenizer().token_stream(),
             logits: Some(logits),
             tokens: Vec::new(),
@@ -197,7 +214,8 @@ impl<E: Exchange> Session<E> {
             (None, Some(&token)) => self.forward(&[token])?,
             (logits, _) => logits.unwrap_or_default(),
         };
-        let choice = answering.sampler.next(&logits)?;
+        let allowed = answering.approved.as_ref().map(|trie| trie.next(&answering.tokens));
+        let choice = answering.sampler.next_among(&logits, allowed.as_deref())?;
         let probability = choice.probability;
         answering.scores.add(probability);
         if choice.token == self.prompt.tokenizer().eos_id() {
@@ -234,7 +252,20 @@ impl<E: Exchange> Session<E> {
     /// # Errors
     /// As [`Self::ask`] and [`Self::step`].
     pub fn answer(&mut self, question: &str, sampler: SamplerConfig) -> Result<Answer> {
-        self.ask(question, sampler)?;
+        self.answer_among(question, sampler, None)
+    }
+
+    /// Asks a question as [`Self::ask_among`] does and steps to the end.
+    ///
+    /// # Errors
+    /// As [`Self::ask`] and [`Self::step`].
+    pub fn answer_among(
+        &mut self,
+        question: &str,
+        sampler: SamplerConfig,
+        approved: Option<Arc<AnswerTrie>>,
+    ) -> Result<Answer> {
+        self.ask_among(question, sampler, approved)?;
         let mut answer = String::new();
         loop {
             match self.step()? {

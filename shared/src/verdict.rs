@@ -11,9 +11,9 @@ pub const WITHHELD: &str = "No answer: what the model wrote is not on record for
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerVerdict {
-    /// Every value in it is on record for the batch in question.
+    /// The records state it, word for word, and every value in it for the batch in question.
     Matched,
-    /// It states a value that is not, and is withheld.
+    /// They don't: it is withheld.
     Unverified,
     /// The model was too unsure, by the adapter's own threshold.
     Undecided,
@@ -40,12 +40,12 @@ impl AnswerVerdict {
     pub const fn explanation(self) -> &'static str {
         match self {
             Self::Matched => {
-                "Matched: every value in this answer is on record for the batch in question. \
+                "Matched: this answer is on record for the batch in question, word for word. \
                  It may still be the wrong field."
             }
             Self::Unverified => {
-                "Unverified: the model's answer states a value that is not on record for the batch \
-                 in question, so it is withheld."
+                "Unverified: what the model answered is not on record for the batch in question, so \
+                 it is withheld."
             }
             Self::Undecided => {
                 "Undecided: the model was not sure enough. Look it up in the batch record."
@@ -87,11 +87,13 @@ impl Assessment {
         scores: Scores,
     ) -> Self {
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
-        let verdict = if !unverified.is_empty() {
+        let refused = answer.trim() == REFUSAL;
+        let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
+        let verdict = if !unverified.is_empty() || !on_record {
             AnswerVerdict::Unverified
         } else if rule.is_some_and(|rule| rule.undecided(scores)) {
             AnswerVerdict::Undecided
-        } else if answer.trim() == REFUSAL {
+        } else if refused {
             AnswerVerdict::NoRecord
         } else if guard.is_some() {
             AnswerVerdict::Matched
@@ -187,6 +189,7 @@ mod tests {
     fn the_heavier_doubt_wins() {
         let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
         list.add_facts("VOY756", "Batch VOY756 yielded 98.5 %.").unwrap();
+        list.add_answer("It yielded 98.5 %.").unwrap();
         let guard = Guard::new(&list).unwrap();
         let rule = rule(ConfidenceScore::MinProbability, 0.9);
         let of = |guard, rule, answer: &str, min| {
@@ -203,6 +206,9 @@ mod tests {
         assert_eq!(of(None, Some(&rule), right, 0.2), AnswerVerdict::Undecided);
         let found = Assessment::of(Some(&guard), None, "VOY756?", wrong, scores(1.0, 1.0));
         assert_eq!(found.unverified, ["98.6"]);
+        let found =
+            Assessment::of(Some(&guard), None, "VOY756?", "It was 98.5 %.", scores(1.0, 1.0));
+        assert_eq!((found.verdict, found.unverified), (AnswerVerdict::Unverified, vec![]));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use shared::{
-    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Base, GUARD_FILE, Guard, GuardList,
-    INDEX_FILE, Model, PromptFormat, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE, RankSlice,
-    UndecidedRule,
+    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, AnswerTrie, Base, GUARD_FILE, Guard,
+    GuardList, INDEX_FILE, Model, PromptFormat, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE,
+    RankSlice, UndecidedRule,
 };
 
 use crate::input::read_input;
@@ -46,6 +46,8 @@ pub struct Served {
     pub guard: Option<Guard>,
     /// When an answer is undecided.
     pub undecided: Option<UndecidedRule>,
+    /// The answers of approved-answers mode, where the adapter permits it.
+    pub approved: Option<Arc<AnswerTrie>>,
 }
 
 impl AdapterDir {
@@ -138,8 +140,15 @@ impl AdapterDir {
             Some(record) => base.prompt.with_system(&record.system_prompt)?,
             None => base.prompt.clone(),
         };
-        let undecided = self.record.and_then(|record| record.undecided);
-        Ok(Served { model: Arc::new(model), prompt, guard: self.guard, undecided })
+        let (mut undecided, mut answers) = (None, None);
+        if let Some(record) = self.record {
+            (undecided, answers) = (record.undecided, record.approved_answers);
+        }
+        let approved = answers
+            .map(|answers| AnswerTrie::new(&answers, &prompt).map(Arc::new))
+            .transpose()
+            .with_context(|| format!("the approved answers of {}", self.path.display()))?;
+        Ok(Served { model: Arc::new(model), prompt, guard: self.guard, undecided, approved })
     }
 
     /// How a report names it.

@@ -64,6 +64,7 @@ impl Setting {
             checkpoint,
             resume,
             save_seconds: 10,
+            approved_answers: false,
         };
         let examples = run.examples();
         // The remainder steps too: no example is dropped.
@@ -124,6 +125,7 @@ fn a_checkpoint_of_another_run_is_refused() {
         checkpoint: &checkpoint,
         resume: true,
         save_seconds: 10,
+        approved_answers: false,
     };
     let error = run.train(&run.examples()).err().unwrap();
     assert!(error.to_string().starts_with("cannot resume from"), "{error}");

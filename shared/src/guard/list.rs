@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::words::{Word, has_digit, key, shape, stems, words};
+use super::words::{Word, has_digit, key, sentence, shape, stems, words};
 use crate::hash::{check_sha256, hex};
 use crate::{Error, Result};
 
@@ -33,6 +33,9 @@ pub struct GuardList {
     pub shapes: BTreeSet<String>,
     /// Values that the records state, each hashed with its batch.
     pub facts: BTreeSet<String>,
+    /// The answers of the records, each as a whole.
+    #[serde(default)]
+    pub answers: BTreeSet<String>,
     /// Ordinary words of questions, in clear and lower case.
     #[serde(default)]
     pub vocabulary: BTreeSet<String>,
@@ -62,6 +65,7 @@ impl GuardList {
             stems: BTreeSet::new(),
             shapes: BTreeSet::new(),
             facts: BTreeSet::new(),
+            answers: BTreeSet::new(),
             vocabulary: BTreeSet::new(),
             products: BTreeSet::new(),
         };
@@ -84,6 +88,16 @@ impl GuardList {
             list.identifiers.insert(entry(&salt_bytes, &key(identifier)));
         }
         Ok(list)
+    }
+
+    /// Adds a whole answer that the records state.
+    ///
+    /// # Errors
+    /// The list's salt is not of this format.
+    pub fn add_answer(&mut self, answer: &str) -> Result<()> {
+        let salt = salt_bytes(&self.salt)?;
+        self.answers.insert(entry(&salt, &sentence(answer)));
+        Ok(())
     }
 
     /// Adds the values of a sentence that a record states about `batch`: its words with a digit,
@@ -137,7 +151,7 @@ impl GuardList {
             });
         }
         salt_bytes(&self.salt)?;
-        let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts];
+        let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts, &self.answers];
         for hash in hashes.into_iter().chain(&self.products).flatten() {
             check_sha256(GUARD_FILE, hash)?;
         }

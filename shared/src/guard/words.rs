@@ -105,6 +105,12 @@ pub(crate) fn key(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect()
 }
 
+/// A whole answer as it is compared: its words, whatever their case and the marks between them.
+pub(crate) fn sentence(text: &str) -> String {
+    let words: Vec<String> = words(text).into_iter().map(|word| word.text).collect();
+    words.join(" ")
+}
+
 /// Letters as `A`, digits as `9`, connectors as written: "VOY-756" is "AAA-999".
 pub(crate) fn shape(text: &str) -> String {
     let class = |c: char| match c {

@@ -158,9 +158,13 @@ fn difference(
     session: &mut Session,
     event: &AuditEvent,
 ) -> Result<Option<String>> {
-    if event.decoding == Decoding::Approved {
-        bail!("it was given in approved-answers mode, which replay does not repeat");
-    }
+    let approved = match event.decoding {
+        Decoding::Free => None,
+        Decoding::Approved if served.approved.is_none() => {
+            bail!("it was given in approved-answers mode, which this adapter does not permit")
+        }
+        Decoding::Approved => served.approved.clone(),
+    };
     let reading = served.guard.as_ref().map(|guard| guard.read(&event.question));
     let question = reading.as_ref().map_or(&event.question, |reading| &reading.question);
     let Some(stop) = event.stop else {
@@ -170,7 +174,7 @@ fn difference(
             format!("{:?} was refused unasked, which this adapter does not do", event.question)
         }));
     };
-    let answer = session.answer(question, event.sampler.clone())?;
+    let answer = session.answer_among(question, event.sampler.clone(), approved)?;
     let (tokens, text) = match stop {
         // Stopped by the reader: it comes again as far as it went.
         StopReason::Cancelled => {
@@ -233,6 +237,7 @@ mod tests {
         let model = std::sync::Arc::new(Model::load(&base, RankSlice::SOLO).unwrap());
         let list = shared::GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
         let served = Served {
+            approved: None,
             model: model.clone(),
             prompt: base.prompt.clone(),
             guard: Some(shared::Guard::new(&list).unwrap()),

@@ -63,6 +63,10 @@ pub struct Args {
     /// Leave the guard out, to see what the model itself refuses
     #[arg(long)]
     no_guard: bool,
+    /// Measure approved-answers mode: the adapter's own training answers and the refusal are the
+    /// only possible ones. Never part of the record or the report of free answers
+    #[arg(long, conflicts_with_all = ["record", "report"])]
+    approved: bool,
     /// Threads; 0 for one per core (doesn't change the result)
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -112,8 +116,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let grammar = Grammar::load()?;
     let dataset = data.as_ref().map(|data| Dataset::new(&grammar, &data.pairs)).transpose()?;
-    let how =
-        Measuring { sampler: args.sampler, guard: !args.no_guard, threads: threads(args.threads) };
+    let how = Measuring {
+        sampler: args.sampler,
+        guard: !args.no_guard,
+        approved: args.approved,
+        threads: threads(args.threads),
+    };
     let calibration = match (&data, &dataset) {
         (Some(data), Some(dataset)) if args.record => {
             match prepare(&base, &args.adapter, data, dataset, how)? {
@@ -312,6 +320,8 @@ pub(super) struct Measuring {
     pub(super) sampler: SamplerPreset,
     /// Whether its guard stands in front of the model, if it has one.
     pub(super) guard: bool,
+    /// Whether only approved answers are given.
+    pub(super) approved: bool,
     pub(super) threads: usize,
 }
 
@@ -319,6 +329,7 @@ fn settings(adapter: &AdapterDir, how: Measuring) -> Settings {
     Settings {
         sampler: how.sampler.config(),
         guard: how.guard && adapter.guard.is_some(),
+        approved: how.approved,
         threads: how.threads,
     }
 }
@@ -359,6 +370,12 @@ fn measure_by(
     let settings = settings(&adapter, how);
     let (name, identity) = (adapter.name(), &base.identity);
     let served = adapter.serve(base)?;
+    if how.approved && served.approved.is_none() {
+        bail!(
+            "{name} keeps no approved answers: train it with trainer train --approved-answers to \
+             measure that mode"
+        );
+    }
     for file in files {
         file.check(&served.prompt, base.config.context_length)?;
     }
@@ -379,6 +396,7 @@ fn measure_by(
         ("base", format!("{} {} (sha256 {})", identity.name, identity.version, identity.sha256)),
         ("sampler", how.sampler.name().to_owned()),
         ("guard", guard.to_owned()),
+        ("answers", if how.approved { "approved only" } else { "free" }.to_owned()),
     ]);
     let report = Report::new(files, &replies, seconds, subject, names);
     Ok(Some(Measured { report, replies }))

@@ -23,6 +23,10 @@ pub(super) struct RunOptions {
     /// Seconds between checkpoints; 0 for one after every step (doesn't change the result)
     #[arg(long, value_name = "S", default_value_t = 10)]
     save_seconds: u64,
+    /// Keep the answers with the adapter, in clear: the page can then be set to give no other
+    /// ("approved answers only")
+    #[arg(long)]
+    approved_answers: bool,
 }
 
 impl RunOptions {
@@ -46,6 +50,7 @@ impl RunOptions {
             checkpoint,
             resume,
             save_seconds: self.save_seconds,
+            approved_answers: self.approved_answers,
         }
     }
 }

@@ -143,6 +143,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let how = Measuring {
+        approved: false,
         sampler: SamplerPreset::Exact,
         guard: true,
         threads: threads(args.run.threads),

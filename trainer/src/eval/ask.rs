@@ -15,6 +15,8 @@ pub struct Settings {
     pub sampler: SamplerConfig,
     /// Whether the guard stands in front of the model.
     pub guard: bool,
+    /// Whether only approved answers are given; the adapter must bring them.
+    pub approved: bool,
     /// Threads; they change nothing but the time.
     pub threads: usize,
 }
@@ -115,7 +117,8 @@ fn ask(
             unverified: Vec::new(),
         });
     }
-    let answer = session.answer(question, settings.sampler.clone())?;
+    let approved = served.approved.clone().filter(|_| settings.approved);
+    let answer = session.answer_among(question, settings.sampler.clone(), approved)?;
     let rule = served.undecided.as_ref();
     let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
     Ok(Reply {

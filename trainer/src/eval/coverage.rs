@@ -1,7 +1,7 @@
 //! How many answers may stand, and how many of them are wrong, as the threshold rises.
 
 use serde::Serialize;
-use shared::ConfidenceScore;
+use shared::{AnswerVerdict, ConfidenceScore};
 
 use super::ask::Reply;
 use super::verdict::Verdict;
@@ -25,7 +25,7 @@ impl Scored {
         let by_model = reply.guarded.is_empty();
         Self {
             score: by_model.then(|| reply.scores.get(score)),
-            stands: reply.unverified.is_empty(),
+            stands: reply.mark != AnswerVerdict::Unverified,
             right: verdict.right,
         }
     }

@@ -154,6 +154,11 @@ impl<'g> Dataset<'g> {
         })
     }
 
+    /// Every answer, once.
+    pub fn answers(&self) -> BTreeSet<String> {
+        self.facts.iter().map(|fact| fact.answer.trim().to_owned()).collect()
+    }
+
     /// Number of pairs.
     pub fn len(&self) -> usize {
         self.facts.len()
@@ -380,6 +385,7 @@ impl<'g> Dataset<'g> {
             salt,
         )?;
         for fact in &self.facts {
+            list.add_answer(&fact.answer)?;
             if let Some(batch) = &fact.batch {
                 list.add_facts(batch, &fact.answer)?;
             }

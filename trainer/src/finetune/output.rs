@@ -44,6 +44,7 @@ pub fn is_record_of(record: &AdapterRecord, run: &Run<'_>) -> Result<bool> {
     Ok(record.data_sha256 == run.data_sha256
         && record.base.sha256 == run.base.identity.sha256
         && record.seed == run.seed
+        && record.approved_answers.is_some() == run.approved_answers
         && record.recipe.get("settings") == Some(&serde_json::to_value(run.recipe)?))
 }
 
@@ -84,6 +85,7 @@ fn record(run: &Run<'_>, outcome: &Outcome) -> Result<AdapterRecord> {
         metrics: None,
         undecided: None,
         self_test: None,
+        approved_answers: run.approved_answers.then(|| run.dataset.answers()),
         intended_use: INTENDED_USE.to_owned(),
     })
 }

@@ -42,6 +42,8 @@ pub struct Run<'a> {
     pub resume: bool,
     /// Time between checkpoints; 0 for one after every step. Doesn't change the result.
     pub save_seconds: u64,
+    /// Whether the record keeps the answers, for approved-answers mode.
+    pub approved_answers: bool,
 }
 
 /// One point of the training curve.

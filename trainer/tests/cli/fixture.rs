@@ -166,6 +166,7 @@ fn record(base: &Base) -> AdapterRecord {
         metrics: None,
         undecided: None,
         self_test: None,
+        approved_answers: None,
         intended_use: INTENDED_USE.into(),
     }
 }
