@@ -91,7 +91,6 @@ fn publish(
         base_sha256: base.identity.sha256.clone(),
         template_sha256,
         metrics: metrics.as_object().cloned().unwrap_or_else(Map::new),
-        approved_answers: None,
         intended_use: INTENDED_USE.into(),
     })
 }

@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shared::{AnswerVerdict, AuditEvent, Correction, SamplerConfig, UndecidedRule};
+use shared::{AnswerVerdict, AuditEvent, Correction, Decoding, SamplerConfig, UndecidedRule};
 
 use crate::{bench::BenchResult, error::SiteError, progress::Progress, self_test::SelfTestReport};
 
@@ -51,6 +51,8 @@ pub enum ToEngine {
         question: String,
         /// How to choose tokens.
         sampler: SamplerConfig,
+        /// What answers are possible.
+        decoding: Decoding,
     },
     /// Check the files, the digest of the merged model, and the adapter's golden questions.
     SelfTest,
@@ -238,6 +240,8 @@ pub struct AdapterInfo {
     pub guarded: bool,
     /// When an answer counts as undecided, where validation chose a threshold.
     pub undecided: Option<UndecidedRule>,
+    /// Whether it brings its answers, so that no other may be given.
+    pub approved_answers: bool,
 }
 
 /// What loading cost, for the "About" panel and for tests.
@@ -301,7 +305,7 @@ impl Summary {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use shared::{AuditAdapter, AuditEngine, Decoding, StopReason};
+    use shared::{AuditAdapter, AuditEngine, StopReason};
 
     use super::*;
     use crate::self_test::Check;
@@ -329,6 +333,7 @@ pub(crate) mod tests {
             id: 7,
             question: "Who approved \"VOY756\"?\n".into(),
             sampler: SamplerConfig::production(),
+            decoding: Decoding::Approved,
         };
         for message in [
             ToEngine::UseCurrent,

@@ -4,8 +4,8 @@ use std::{fs, path::PathBuf};
 
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, AdapterRecord, AnswerVerdict, AuditChain, AuditRecord,
-    ConfidenceScore, FeedbackRecord, GUARD_FILE, GoldenQuestion, GuardList, RECORD_FILE, REFUSAL,
-    SamplerConfig, SelfTest, UndecidedRule, verify_audit,
+    ConfidenceScore, Decoding, FeedbackRecord, GUARD_FILE, GoldenQuestion, GuardList, RECORD_FILE,
+    REFUSAL, SamplerConfig, SelfTest, UndecidedRule, WITHHELD, verify_audit,
 };
 use web::self_test::{Outcome, SelfTestReport};
 
@@ -234,9 +234,50 @@ fn every_mark_is_shown_with_its_meaning() {
     open_changed(&site, &browser, |record| record.undecided = None, Some(without_facts));
     let shown = expect(PRODUCT_CODE, AnswerVerdict::Unverified, "unverified");
     assert_eq!(shown.unverified, "VE009S54");
+    assert_eq!(shown.text, WITHHELD);
+    assert!(browser.text("withheld").ends_with(&recorded(PRODUCT_CODE)));
 
     open_changed(&site, &browser, |record| record.undecided = None, None);
     expect(PRODUCT_CODE, AnswerVerdict::Unchecked, "unchecked");
+}
+
+#[test]
+fn a_slip_of_the_finger_is_mended_and_shown() {
+    let (site, browser) = (Site::start(), Browser::start());
+    browser.visit_ready(site.url());
+    let misspelt = PRODUCT_CODE.replace("product", "prodcut");
+    assert_ne!(misspelt, PRODUCT_CODE);
+    assert_eq!(browser.ask(&misspelt).text, recorded(PRODUCT_CODE));
+    assert_eq!(browser.text("read-as"), "Read “prodcut” as “product”.");
+    browser.unfold();
+    let log = records(&browser.download("export-log"));
+    assert_eq!(log[0].event.question, misspelt, "the log keeps what was typed");
+}
+
+#[test]
+fn approved_answers_are_the_only_ones() {
+    let (site, browser) = (Site::start(), Browser::start());
+    browser.visit_ready(site.url());
+    let approved = "Ask the QA office.";
+    let only = |record: &mut AdapterRecord| {
+        record.approved_answers = Some([approved.to_owned()].into());
+    };
+    open_changed(&site, &browser, only, None);
+    let switch = "document.querySelector('[data-testid=setting-approved]').click()";
+    browser.script(switch, vec![]);
+    let shown = browser.ask(PRODUCT_CODE);
+    assert!([approved, REFUSAL].contains(&shown.text.as_str()), "{}", shown.text);
+    open_changed(&site, &browser, |record| record.approved_answers = None, None);
+    let refused = browser.ask(PRODUCT_CODE);
+    assert_eq!(refused.outcome, "failed", "no silent way back to any answer");
+    browser.script(switch, vec![]);
+    assert_eq!(browser.ask(PRODUCT_CODE).text, recorded(PRODUCT_CODE));
+    browser.unfold();
+    let decodings: Vec<Decoding> = records(&browser.download("export-log"))
+        .into_iter()
+        .map(|record| record.event.decoding)
+        .collect();
+    assert_eq!(decodings, [Decoding::Approved, Decoding::Free]);
 }
 
 #[test]

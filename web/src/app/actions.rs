@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::Recovery,
     protocol::ToEngine,
-    state::{Action, SelfTesting, SettingsChange, State, Switching},
+    state::{Action, SelfTesting, Settings, SettingsChange, State, Switching},
 };
 
 /// One callback for each thing that the user can do.
@@ -103,10 +103,10 @@ fn with<T: 'static>(
 
 fn ask(shown: &UseReducerHandle<Shown>, link: &EngineLink, question: String) {
     if shown.0.can_ask() {
-        let (id, sampler) = (shown.0.next_id(), shown.0.settings.sampler.clone());
+        let (id, Settings { sampler, decoding }) = (shown.0.next_id(), shown.0.settings.clone());
         let at_ms = window::now_ms();
         shown.dispatch(Action::Asked { id, question: question.clone(), at_ms });
-        link.post(&ToEngine::Ask { id, question, sampler }, &[]);
+        link.post(&ToEngine::Ask { id, question, sampler, decoding }, &[]);
     }
 }
 

@@ -143,7 +143,8 @@ fn app() -> Html {
                     aria-label="Adapter, settings and versions">
                     <AdapterPanel catalog={state.catalog.clone()} loaded={state.loaded.clone()}
                         enabled={state.switching() != Switching::NotNow} on_version={actions.use_version} on_files={actions.use_files} />
-                    <SettingsPanel settings={state.settings.clone()} on_change={actions.change_settings} />
+                    <SettingsPanel settings={state.settings.clone()} on_change={actions.change_settings}
+                        approved_answers={state.loaded.as_ref().is_some_and(|l| l.adapter.approved_answers)} />
                     <AuditPanel journal={state.journal.clone()} on_command={actions.journal.clone()} />
                     <CorrectionsPanel corrections={state.journal.corrections.clone()}
                         on_command={actions.journal} />

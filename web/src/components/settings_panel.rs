@@ -1,5 +1,6 @@
 //! How tokens are chosen: two presets, and every value of the sampler.
 
+use shared::Decoding;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
@@ -10,6 +11,8 @@ use crate::state::{Preset, SamplerField, Settings, SettingsChange};
 pub struct SettingsPanelProps {
     /// The settings in force.
     pub settings: Settings,
+    /// Whether the adapter brings its answers, so that no other may be given.
+    pub approved_answers: bool,
     /// Changes them.
     pub on_change: Callback<SettingsChange>,
 }
@@ -46,11 +49,33 @@ pub fn SettingsPanel(props: &SettingsPanelProps) -> Html {
             <div class="fields">
                 { for SamplerField::ALL.into_iter().map(|field| row(props, field, &refused)) }
             </div>
+            { approved(props) }
             <p class="hint">
                 { "Exact takes the most probable token every time: the same question gives the same \
                    answer. Production samples as the original system did." }
             </p>
         </details>
+    }
+}
+
+/// The switch to approved answers. It stays within reach while it is on, whatever the adapter.
+fn approved(props: &SettingsPanelProps) -> Html {
+    let on = props.settings.decoding == Decoding::Approved;
+    let change = props.on_change.reform(|event: Event| {
+        let on = event.target_unchecked_into::<HtmlInputElement>().checked();
+        SettingsChange::Decoding(if on { Decoding::Approved } else { Decoding::Free })
+    });
+    html! {
+        <label class="check">
+            <input type="checkbox" data-testid="setting-approved" checked={on} onchange={change}
+                disabled={!props.approved_answers && !on} />
+            if props.approved_answers {
+                { "Approved answers only: nothing but the answers this adapter was trained on, or \
+                   that there is no record" }
+            } else {
+                { "Approved answers only: this adapter brings none" }
+            }
+        </label>
     }
 }
 

@@ -96,6 +96,7 @@ impl ReadAdapter {
             created: record.as_ref().map(|record| record.created.clone()).unwrap_or_default(),
             guarded: guard.is_some(),
             undecided: record.as_ref().and_then(|record| record.undecided.clone()),
+            approved_answers: record.as_ref().is_some_and(|r| r.approved_answers.is_some()),
             sha256,
         };
         Ok(Self { adapter, info, guard, record })

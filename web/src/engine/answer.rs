@@ -15,6 +15,14 @@ use crate::{
     protocol::{Ending, QuestionId, Suggestion, Summary, ToPage},
 };
 
+/// How a question is to be answered.
+pub struct How {
+    /// How tokens are chosen.
+    pub sampler: SamplerConfig,
+    /// What answers are possible.
+    pub decoding: Decoding,
+}
+
 /// Answers the question `asked` and posts everything about it. Between two tokens the worker gives way, so
 /// that a Stop in `inbox` ends the answer there.
 pub async fn answer(
@@ -22,7 +30,7 @@ pub async fn answer(
     inbox: &Inbox,
     id: QuestionId,
     asked: &str,
-    sampler: SamplerConfig,
+    how: How,
 ) {
     let Some(answering) = answering else {
         let error = SiteError::AnswerFailed { reason: "no adapter is loaded".into() };
@@ -34,14 +42,28 @@ pub async fn answer(
     if let Some(guard) = answering.guard
         && let GuardVerdict::Unknown(unknown) = guard.check(question)
     {
-        let event = Box::new(guarded(answering.identity, asked, sampler));
+        let event = Box::new(guarded(answering.identity, asked, how));
         let suggestions = unknown.iter().flat_map(|word| suggestions(guard, word)).collect();
         scope::post(&ToPage::Guarded { id, unknown, suggestions, event });
         return;
     }
     let started = scope::now_ms();
     let session = answering.session;
-    if let Err(error) = session.ask(question, sampler.clone()) {
+    let approved = match how.decoding {
+        Decoding::Free => None,
+        Decoding::Approved if answering.approved.is_none() => {
+            let reason = "this adapter brings no approved answers: switch to any answer in the \
+                          answer settings"
+                .into();
+            scope::post(&ToPage::QuestionFailed {
+                id,
+                error: SiteError::QuestionRefused { reason },
+            });
+            return;
+        }
+        Decoding::Approved => answering.approved,
+    };
+    if let Err(error) = session.ask_among(question, how.sampler.clone(), approved) {
         scope::post(&ToPage::QuestionFailed { id, error: refused(error) });
         return;
     }
@@ -91,7 +113,7 @@ pub async fn answer(
         verdict: summary.verdict,
         confidence: summary.confidence,
         stop: Some(stop),
-        ..guarded(answering.identity, asked, sampler)
+        ..guarded(answering.identity, asked, how)
     });
     scope::post(&ToPage::Answered { id, summary, event });
 }
@@ -102,7 +124,7 @@ fn suggestions(guard: &Guard, word: &str) -> impl Iterator<Item = Suggestion> {
 }
 
 /// The event of a question that was not asked to the model.
-fn guarded(identity: Identity, question: &str, sampler: SamplerConfig) -> AuditEvent {
+fn guarded(identity: Identity, question: &str, how: How) -> AuditEvent {
     AuditEvent {
         time: crate::now::utc_time(),
         question: question.to_owned(),
@@ -114,8 +136,8 @@ fn guarded(identity: Identity, question: &str, sampler: SamplerConfig) -> AuditE
         adapter: identity.adapter,
         base_sha256: identity.base_sha256,
         engine: identity.engine,
-        sampler,
-        decoding: Decoding::Free,
+        sampler: how.sampler,
+        decoding: how.decoding,
     }
 }
 

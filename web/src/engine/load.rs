@@ -1,7 +1,11 @@
 //! From files to a session that answers.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
-use shared::{AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Session, UndecidedRule};
+use shared::{
+    AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Session, UndecidedRule,
+};
 
 use super::{
     adapter::{AdapterFiles, ReadAdapter, bad_adapter},
@@ -28,6 +32,8 @@ pub struct Answering<'a> {
     pub guard: Option<&'a Guard>,
     /// When an answer counts as undecided.
     pub rule: Option<&'a UndecidedRule>,
+    /// The adapter's own answers, where it brings them.
+    pub approved: Option<Arc<AnswerTrie>>,
     /// For giving way between tokens.
     pub yielder: &'a Yielder,
     /// Who answers.
@@ -48,6 +54,7 @@ pub struct Identity {
 struct Ready {
     session: Session,
     guard: Option<Guard>,
+    approved: Option<Arc<AnswerTrie>>,
     loaded: Loaded,
     expected: Expected,
 }
@@ -187,12 +194,19 @@ impl Engine {
         let mut listed = listed;
         listed.push(base);
         let published = version.and_then(|name| lists.digest(name));
-        let test = adapter.record.and_then(|record| record.self_test);
+        let (mut test, mut answers) = (None, None);
+        if let Some(record) = adapter.record {
+            (test, answers) = (record.self_test, record.approved_answers);
+        }
+        let approved = answers.map(|answers| AnswerTrie::new(&answers, session.prompt()));
+        let bad = |error: Error| bad_adapter(&adapter.info.version, &error);
+        let approved = approved.transpose().map_err(bad)?.map(Arc::new);
         let digest = test.as_ref().map(|test| test.logits_digest.clone()).or(published);
         let loaded = Loaded { base: info, adapter: adapter.info, cost, kernels };
         self.ready = Some(Ready {
             session,
             guard: adapter.guard,
+            approved,
             loaded: loaded.clone(),
             expected: Expected { files: listed, digest, record: test },
         });
@@ -214,6 +228,7 @@ fn answering<'a>(ready: &'a mut Ready, program: &str, yielder: &'a Yielder) -> A
         session: &mut ready.session,
         guard: ready.guard.as_ref(),
         rule: ready.loaded.adapter.undecided.as_ref(),
+        approved: ready.approved.clone(),
         yielder,
         identity,
     }

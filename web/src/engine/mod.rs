@@ -53,8 +53,9 @@ async fn serve(inbox: Inbox) {
             ToEngine::UseCurrent => engine.load(Wanted::Current).await,
             ToEngine::UseVersion { version } => engine.load(Wanted::Version(version)).await,
             ToEngine::UseLocal => engine.load(Wanted::Local(files)).await,
-            ToEngine::Ask { id, question, sampler } => {
-                answer::answer(engine.answering(), &inbox, id, &question, sampler).await;
+            ToEngine::Ask { id, question, sampler, decoding } => {
+                let how = answer::How { sampler, decoding };
+                answer::answer(engine.answering(), &inbox, id, &question, how).await;
             }
             ToEngine::SelfTest => scope::post(&match engine.self_test().await {
                 Ok(report) => ToPage::SelfTested(Box::new(report)),

@@ -1,6 +1,6 @@
 //! What can change the page's state.
 
-use shared::SamplerConfig;
+use shared::{Decoding, SamplerConfig};
 
 use super::{JournalChange, Preset};
 use crate::{
@@ -15,6 +15,8 @@ pub enum SettingsChange {
     Preset(Preset),
     /// Own values.
     Sampler(SamplerConfig),
+    /// What answers are possible.
+    Decoding(Decoding),
 }
 
 /// Everything that changes the page's state.

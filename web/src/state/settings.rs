@@ -1,6 +1,6 @@
-//! Sampler settings: two presets and own values.
+//! Answer settings: two presets and own values of the sampler, and what answers are possible.
 
-use shared::SamplerConfig;
+use shared::{Decoding, SamplerConfig};
 
 use super::action::SettingsChange;
 
@@ -45,16 +45,18 @@ impl Preset {
     }
 }
 
-/// The sampler values in force.
+/// The settings in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The values.
     pub sampler: SamplerConfig,
+    /// What answers are possible.
+    pub decoding: Decoding,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { sampler: Preset::Exact.sampler() }
+        Self { sampler: Preset::Exact.sampler(), decoding: Decoding::Free }
     }
 }
 
@@ -67,9 +69,10 @@ impl Settings {
 
     /// The settings after `change`.
     pub fn apply(&mut self, change: SettingsChange) {
-        self.sampler = match change {
-            SettingsChange::Preset(preset) => preset.sampler(),
-            SettingsChange::Sampler(sampler) => sampler,
-        };
+        match change {
+            SettingsChange::Preset(preset) => self.sampler = preset.sampler(),
+            SettingsChange::Sampler(sampler) => self.sampler = sampler,
+            SettingsChange::Decoding(decoding) => self.decoding = decoding,
+        }
     }
 }
