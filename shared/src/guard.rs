@@ -51,7 +51,8 @@ pub enum GuardVerdict {
     /// It names nothing that looks like a batch: ask the model.
     NoIdentifier,
     /// It names only batches that no record has, or no batch and a product that no record has:
-    /// these words, in upper case, each once. Refuse.
+    /// these words, in upper case, each once; none at all if it names nothing although the records
+    /// can only be asked by batch or product. Refuse.
     Unknown(Vec<String>),
 }
 
@@ -67,6 +68,7 @@ pub struct Guard {
     answers: HashSet<String>,
     vocabulary: BTreeSet<String>,
     products: BTreeSet<BTreeSet<String>>,
+    subject_required: bool,
 }
 
 impl Guard {
@@ -86,6 +88,7 @@ impl Guard {
             answers: list.answers.iter().cloned().collect(),
             vocabulary: list.vocabulary.clone(),
             products: list.products.clone(),
+            subject_required: list.subject_required,
         })
     }
 
@@ -140,6 +143,10 @@ impl Guard {
             words.iter().zip(known_elsewhere).any(|(word, known)| known && !is_number(&word.text));
         if unknown.is_empty() && !names_a_thing {
             unknown = self.unknown_product(&words);
+            let named = !unknown.is_empty() || words.iter().any(|word| self.is_name(&word.text));
+            if self.subject_required && !named {
+                return GuardVerdict::Unknown(Vec::new());
+            }
         }
         if unknown.is_empty() { GuardVerdict::NoIdentifier } else { GuardVerdict::Unknown(unknown) }
     }

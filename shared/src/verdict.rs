@@ -52,7 +52,8 @@ impl AnswerVerdict {
             }
             Self::NoRecord => "No record: the model knows no record that answers this question.",
             Self::UnknownBatch => {
-                "Unknown batch or product: no record has it, so the model was not asked."
+                "Unknown batch or product: no record has what the question is about, so the model \
+                 was not asked."
             }
             Self::Unchecked => {
                 "Unchecked: this adapter brings no list of recorded values to hold answers against."

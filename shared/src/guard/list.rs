@@ -39,6 +39,10 @@ pub struct GuardList {
     /// Ordinary words of questions, in clear and lower case.
     #[serde(default)]
     pub vocabulary: BTreeSet<String>,
+    /// Whether every question of the records names a batch or a product, so that one that names
+    /// neither has no answer.
+    #[serde(default)]
+    pub subject_required: bool,
     /// For each product: the words of its name, and their beginnings.
     #[serde(default)]
     pub products: BTreeSet<BTreeSet<String>>,
@@ -68,6 +72,7 @@ impl GuardList {
             answers: BTreeSet::new(),
             vocabulary: BTreeSet::new(),
             products: BTreeSet::new(),
+            subject_required: false,
         };
         for batch in batches {
             let batch = batch.trim().to_uppercase();

@@ -37,7 +37,7 @@ impl GuardList {
 }
 
 impl Guard {
-    /// Whether a lower-case word stands in the name of a known product.
+    /// Whether a word stands in the name of a known product, or begins one of its words.
     pub(super) fn is_name(&self, word: &str) -> bool {
         let entry = entry(&self.salt, &word.to_uppercase());
         self.products.iter().any(|product| product.contains(&entry))
@@ -120,6 +120,22 @@ mod tests {
             let words = words.iter().map(|word| (*word).to_owned()).collect();
             assert_eq!(guard().check(question), GuardVerdict::Unknown(words), "{question}");
         }
+    }
+
+    #[test]
+    fn a_question_about_nothing_is_refused_where_the_records_have_subjects() {
+        let mut list = GuardList::build(["VOY756"], ["RM-2231"], &"ab".repeat(16)).unwrap();
+        list.add_product("Metoprolol Succinate").unwrap();
+        let check = |list: &GuardList, question| Guard::new(list).unwrap().check(question);
+        assert_eq!(check(&list, "who is in charge?"), GuardVerdict::Unknown(vec!["CHARGE".into()]));
+        list.add_words(["who", "is", "in", "charge", "the", "lot", "of"]);
+        assert_eq!(check(&list, "who is in charge?"), GuardVerdict::NoIdentifier);
+        list.subject_required = true;
+        assert_eq!(check(&list, "who is in charge?"), GuardVerdict::Unknown(vec![]));
+        for asked in ["the lot of metoprolol", "the lot of RM-2231"] {
+            assert_eq!(check(&list, asked), GuardVerdict::NoIdentifier, "{asked}");
+        }
+        assert_eq!(check(&list, "the lot of VOY756"), GuardVerdict::Known);
     }
 
     #[test]

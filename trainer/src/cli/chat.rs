@@ -148,11 +148,11 @@ impl Chat {
         }
         if let Some(GuardVerdict::Unknown(words)) = self.guard.as_ref().map(|g| g.check(question)) {
             writeln!(out, "{REFUSAL}")?;
-            writeln!(
-                side,
-                "  [guard: no record has {}; the model was not asked]",
-                words.join(", ")
-            )?;
+            let why = match &words[..] {
+                [] => "the question names no batch or product".to_owned(),
+                words => format!("no record has {}", words.join(", ")),
+            };
+            writeln!(side, "  [guard: {why}; the model was not asked]")?;
             for word in &words {
                 let nearest = self.guard.as_ref().map_or_else(Vec::new, |g| g.nearest(word));
                 if !nearest.is_empty() {

@@ -26,7 +26,7 @@ pub struct Settings {
 pub struct Reply {
     /// The answer.
     pub text: String,
-    /// The unknown identifiers for which the guard refused; empty if the model answered.
+    /// The unknown identifiers for which the guard refused.
     pub guarded: Vec<String>,
     /// How sure the model was; all 1 if the guard refused.
     pub scores: Scores,

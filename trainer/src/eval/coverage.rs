@@ -22,7 +22,7 @@ impl Scored {
     /// A reply under the judgement of a threshold on `score`. An adapter without a list of values
     /// leaves the threshold alone to judge.
     pub fn of(reply: &Reply, verdict: &Verdict, score: ConfidenceScore) -> Self {
-        let by_model = reply.guarded.is_empty();
+        let by_model = reply.mark != AnswerVerdict::UnknownBatch;
         Self {
             score: by_model.then(|| reply.scores.get(score)),
             stands: reply.mark != AnswerVerdict::Unverified,

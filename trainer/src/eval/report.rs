@@ -142,7 +142,7 @@ impl Report {
                         got: reply.text.clone(),
                         min_probability: reply.scores.min_probability,
                         mark: reply.mark,
-                        guard_refused: !reply.guarded.is_empty(),
+                        guard_refused: reply.mark == AnswerVerdict::UnknownBatch,
                         hallucination: verdict.hallucination,
                         value_match: verdict.value_match,
                         unverified: reply.unverified.clone(),

@@ -42,10 +42,10 @@ impl Verdict {
         let asked = Text::new(&pair.question);
         let refused = given.says_the_same(&Text::new(REFUSAL));
         let withheld = reply.mark == AnswerVerdict::Unverified;
-        let refusal = match (refused, reply.guarded.is_empty()) {
-            (_, false) => Some(Refusal::Guard),
-            (true, true) => Some(Refusal::Model),
-            (false, true) => withheld.then_some(Refusal::Withheld),
+        let refusal = match (refused, reply.mark == AnswerVerdict::UnknownBatch) {
+            (_, true) => Some(Refusal::Guard),
+            (true, false) => Some(Refusal::Model),
+            (false, false) => withheld.then_some(Refusal::Withheld),
         };
         let reference = pair.answer.as_deref().map(Text::new);
         let known: Vec<&Text> = reference.iter().chain([&asked]).collect();
@@ -170,7 +170,7 @@ mod tests {
             text: REFUSAL.into(),
             guarded: vec!["VOY757".into()],
             scores: Scores { min_probability: 1.0, product: 1.0 },
-            mark: AnswerVerdict::Matched,
+            mark: AnswerVerdict::UnknownBatch,
             tokens: 0,
             unverified: Vec::new(),
         };

@@ -394,6 +394,7 @@ impl<'g> Dataset<'g> {
             list.add_product(&product)?;
         }
         list.add_words(self.vocabulary().iter().map(String::as_str));
+        list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
         Ok(list)
     }
 

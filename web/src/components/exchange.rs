@@ -107,7 +107,11 @@ fn below(props: &ExchangeViewProps, correction: Html) -> Html {
             <>
                 <Mark verdict={AnswerVerdict::UnknownBatch} />
                 <p class="guard-note" data-testid="guard-note">
-                    { "No record has " }<b>{ unknown.join(", ") }</b>{ "." }
+                    if unknown.is_empty() {
+                        { "The question names no batch or product." }
+                    } else {
+                        { "No record has " }<b>{ unknown.join(", ") }</b>{ "." }
+                    }
                 </p>
                 { did_you_mean(props, suggestions) }
                 <ul class="facts">{ adapter(exchange) }{ correction }</ul>
