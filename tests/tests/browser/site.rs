@@ -27,6 +27,13 @@ struct Publish {
     args: trainer::cli::publish::Args,
 }
 
+/// `trainer audit`, as on the command line.
+#[derive(Parser)]
+struct Audit {
+    #[command(flatten)]
+    args: trainer::cli::audit::Args,
+}
+
 impl Site {
     /// Copies and serves the built site.
     ///
@@ -158,6 +165,18 @@ impl Site {
         ];
         let publish = Publish::try_parse_from(words).expect("valid arguments");
         trainer::cli::publish::run(&publish.args).expect("the adapter is published");
+    }
+
+    /// `trainer audit verify` or `replay` of an exported log, by this site's adapter and base.
+    pub fn audit(&self, command: &str, log: &Path) -> Result<(), String> {
+        let (adapters, base) = (self.path("adapters"), self.path(&self.base().0));
+        let mut words = vec!["trainer audit".as_ref(), command.as_ref(), log.as_os_str()];
+        if command == "replay" {
+            words.extend(["--adapter".as_ref(), adapters.as_os_str()]);
+            words.extend(["--base".as_ref(), base.as_os_str()]);
+        }
+        let audit = Audit::try_parse_from(words).expect("valid arguments");
+        trainer::cli::audit::run(&audit.args).map(drop).map_err(|error| format!("{error:#}"))
     }
 }
 

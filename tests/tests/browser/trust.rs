@@ -62,6 +62,15 @@ fn the_log_survives_a_reload_and_says_what_was_answered() {
 
     let table = String::from_utf8(browser.download("export-table")).unwrap();
     assert_eq!(table.matches("\r\n").count(), 4, "{table}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log.jsonl");
+    fs::write(&file, &log).unwrap();
+    site.audit("verify", &file).unwrap();
+    site.audit("replay", &file).unwrap();
+    let other = String::from_utf8(log).unwrap().replace(PRODUCT_CODE, DEVIATIONS);
+    fs::write(&file, other).unwrap();
+    site.audit("verify", &file).unwrap_err();
 }
 
 #[test]

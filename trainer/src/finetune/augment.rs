@@ -56,21 +56,21 @@ pub struct Example {
 
 /// The user's data, understood as far as the grammar reaches.
 pub struct Dataset<'g> {
-    grammar: &'g Grammar,
-    facts: Vec<Fact>,
+    pub(super) grammar: &'g Grammar,
+    pub(super) facts: Vec<Fact>,
     /// Batch identifiers, as written in the data.
     pub batches: Vec<String>,
-    products: Vec<String>,
+    pub(super) products: Vec<String>,
     known: BTreeMap<String, Known>,
     /// Mends slips of the finger as the page will; without batches there is no list to do it by.
     reader: Option<shared::Guard>,
 }
 
-struct Fact {
-    pair: Pair,
-    answer: String,
-    batch: Option<String>,
-    topic: Option<Topic>,
+pub(super) struct Fact {
+    pub(super) pair: Pair,
+    pub(super) answer: String,
+    pub(super) batch: Option<String>,
+    pub(super) topic: Option<Topic>,
     /// Fields that the answer names although the question doesn't: its machine, its room.
     implied: Vec<Field>,
 }
@@ -368,72 +368,6 @@ impl<'g> Dataset<'g> {
         None
     }
 
-    /// Identifiers of the data for the guard: batches, and whatever else looks like one.
-    pub fn guard_list(&self, salt: &str) -> Result<shared::GuardList> {
-        let mut identifiers = BTreeSet::new();
-        for fact in &self.facts {
-            for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()]
-                .into_iter()
-                .flatten()
-            {
-                identifiers.extend(shared::identifier_words(text));
-            }
-        }
-        let mut list = shared::GuardList::build(
-            self.batches.iter().map(String::as_str),
-            identifiers.iter().map(String::as_str),
-            salt,
-        )?;
-        for fact in &self.facts {
-            list.add_answer(&fact.answer)?;
-            if let Some(batch) = &fact.batch {
-                list.add_facts(batch, &fact.answer)?;
-            }
-        }
-        for product in self.product_names() {
-            list.add_product(&product)?;
-        }
-        list.add_words(self.vocabulary().iter().map(String::as_str));
-        list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
-        Ok(list)
-    }
-
-    /// Products as questions and answers name them.
-    fn product_names(&self) -> BTreeSet<String> {
-        let mut names: BTreeSet<String> = self.products.iter().cloned().collect();
-        for fact in &self.facts {
-            if fact.field_key().is_some_and(|(key, _)| key == crate::corpus::PRODUCT_NAME) {
-                let asked: BTreeSet<String> = plain_words(&fact.pair.question).collect();
-                let said = fact.answer.split_whitespace().filter(|word| {
-                    let plain = plain_words(word).collect::<Vec<_>>();
-                    !plain.is_empty() && !plain.iter().all(|word| asked.contains(word))
-                });
-                names.insert(said.collect::<Vec<_>>().join(" "));
-            }
-        }
-        names
-    }
-
-    /// Ordinary words: those of the grammar and of the user's own questions. Names of products
-    /// are none.
-    fn vocabulary(&self) -> BTreeSet<String> {
-        let mut words: BTreeSet<String> = self
-            .grammar
-            .sentences()
-            .flat_map(|text| plain_words(&text).collect::<Vec<_>>())
-            .collect();
-        for fact in &self.facts {
-            if let Some(topic) = &fact.topic {
-                let question = replace_ignoring_case(&fact.pair.question, &topic.subject, " ");
-                words.extend(plain_words(&question));
-            }
-        }
-        let names = self.product_names();
-        let names: BTreeSet<String> = names.iter().flat_map(|name| plain_words(name)).collect();
-        words.retain(|word| !names.contains(word));
-        words
-    }
-
     /// Up to `count` questions for a page to offer.
     pub fn sample_questions(&self, count: usize) -> Vec<String> {
         self.facts.iter().take(count).map(|f| f.pair.question.clone()).collect()
@@ -441,7 +375,7 @@ impl<'g> Dataset<'g> {
 }
 
 impl Fact {
-    fn field_key(&self) -> Option<(String, &Topic)> {
+    pub(super) fn field_key(&self) -> Option<(String, &Topic)> {
         let topic = self.topic.as_ref()?;
         Some((topic.field.as_ref()?.key.clone(), topic))
     }
@@ -478,11 +412,6 @@ fn implied(grammar: &Grammar, pair: &Pair, answer: &str, topic: Option<&Topic>) 
 
 fn noise_of(rates: Augmentation) -> Noise {
     Noise { rate: rates.noise, typos: rates.typos }
-}
-
-/// The runs of letters in a text, in lower case.
-fn plain_words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).map(str::to_lowercase)
 }
 
 fn words_of(text: &str) -> Vec<String> {

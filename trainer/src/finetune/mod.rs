@@ -2,6 +2,7 @@
 
 mod augment;
 mod checkpoint;
+mod guard_list;
 mod lora;
 mod output;
 mod recipe;

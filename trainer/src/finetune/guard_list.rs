@@ -1,0 +1,162 @@
+//! What the guard of an adapter has to know, taken from the data it was trained on.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::augment::Dataset;
+use super::recognise::replace_ignoring_case;
+use crate::corpus::PRODUCT_NAME;
+
+impl Dataset<'_> {
+    /// Identifiers of the data for the guard: batches, and whatever else looks like one.
+    pub fn guard_list(&self, salt: &str) -> Result<shared::GuardList> {
+        let mut identifiers = BTreeSet::new();
+        for fact in &self.facts {
+            for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                identifiers.extend(shared::identifier_words(text));
+            }
+        }
+        let mut list = shared::GuardList::build(
+            self.batches.iter().map(String::as_str),
+            identifiers.iter().map(String::as_str),
+            salt,
+        )?;
+        for fact in &self.facts {
+            list.add_answer(&fact.answer)?;
+            if let Some(batch) = &fact.batch {
+                list.add_facts(batch, &fact.answer)?;
+            }
+        }
+        for product in self.product_names() {
+            list.add_product(&product)?;
+        }
+        list.add_words(self.vocabulary().iter().map(String::as_str));
+        list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
+        Ok(list)
+    }
+
+    /// Products as questions and answers name them.
+    fn product_names(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.products.iter().cloned().collect();
+        for fact in &self.facts {
+            if fact.field_key().is_some_and(|(key, _)| key == PRODUCT_NAME) {
+                let asked: BTreeSet<String> = plain_words(&fact.pair.question).collect();
+                let said = fact.answer.split_whitespace().filter(|word| {
+                    let plain = plain_words(word).collect::<Vec<_>>();
+                    !plain.is_empty() && !plain.iter().all(|word| asked.contains(word))
+                });
+                names.insert(said.collect::<Vec<_>>().join(" "));
+            }
+        }
+        names
+    }
+
+    /// Ordinary words: those of the grammar and of the user's own questions. Names of products
+    /// are none.
+    fn vocabulary(&self) -> BTreeSet<String> {
+        let mut words: BTreeSet<String> = self
+            .grammar
+            .sentences()
+            .flat_map(|text| plain_words(&text).collect::<Vec<_>>())
+            .collect();
+        for fact in &self.facts {
+            if let Some(topic) = &fact.topic {
+                let question = replace_ignoring_case(&fact.pair.question, &topic.subject, " ");
+                words.extend(plain_words(&question));
+            }
+        }
+        let names = self.product_names();
+        let names: BTreeSet<String> = names.iter().flat_map(|name| plain_words(name)).collect();
+        words.retain(|word| !names.contains(word));
+        words
+    }
+}
+
+/// The runs of letters in a text, in lower case.
+fn plain_words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::{Guard, GuardVerdict};
+
+    use super::*;
+    use crate::corpus::Grammar;
+    use crate::data::Pair;
+
+    fn pair(question: &str, answer: &str, batch: &str) -> Pair {
+        Pair {
+            question: question.into(),
+            answer: Some(answer.into()),
+            batch: Some(batch.into()),
+            source: None,
+            paraphrases: Vec::new(),
+            kind: None,
+            line: 1,
+        }
+    }
+
+    fn guard(pairs: &[Pair]) -> Guard {
+        let grammar = Grammar::load().unwrap();
+        let data = Dataset::new(&grammar, pairs).unwrap();
+        Guard::new(&data.guard_list(&"ab".repeat(16)).unwrap()).unwrap()
+    }
+
+    fn pairs() -> Vec<Pair> {
+        vec![
+            pair(
+                "What is the batch number for Amlodipine Besylate Tablets?",
+                "The batch number for Amlodipine Besylate Tablets is VOY756.",
+                "VOY756",
+            ),
+            pair(
+                "What is the product name for batch KTR218?",
+                "The product name for batch KTR218 is Metoprolol Succinate.",
+                "KTR218",
+            ),
+            pair(
+                "What is the percent yield for batch KTR218?",
+                "The percent yield for batch KTR218 is 94.6%.",
+                "KTR218",
+            ),
+        ]
+    }
+
+    #[test]
+    fn products_are_known_from_questions_and_from_answers() {
+        let guard = guard(&pairs());
+        for asked in ["batch of amlodipine besylate", "percent yield of metoprolol succinate"] {
+            assert_eq!(guard.check(asked), GuardVerdict::NoIdentifier, "{asked}");
+        }
+        for asked in ["batch of amlodipine succinate", "percent yield of sertraline", "the yield"] {
+            assert!(matches!(guard.check(asked), GuardVerdict::Unknown(_)), "{asked}");
+        }
+    }
+
+    #[test]
+    fn slips_are_mended_but_not_in_names() {
+        let guard = guard(&pairs());
+        assert_eq!(guard.read("percnet yeild of KTR218").question, "percent yield of KTR218");
+        assert_eq!(guard.read("amlodipin besylatte").question, "amlodipin besylatte");
+    }
+
+    #[test]
+    fn only_whole_answers_are_on_record() {
+        let guard = guard(&pairs());
+        assert!(guard.is_on_record("the percent yield for batch KTR218 is 94.6 %"));
+        assert!(!guard.is_on_record("The actual yield for batch KTR218 is 94.6%."));
+    }
+
+    #[test]
+    fn a_pair_about_nothing_in_particular_lets_such_questions_pass() {
+        let mut pairs = pairs();
+        let general = "How come the mixer hums all through the second shift on Tuesdays?";
+        pairs.push(Pair { batch: None, ..pair(general, "It is old.", "") });
+        assert_eq!(guard(&pairs).check("the yield"), GuardVerdict::NoIdentifier);
+    }
+}
