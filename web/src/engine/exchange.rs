@@ -12,7 +12,7 @@
 
 use js_sys::{Atomics, Float32Array, Int32Array, SharedArrayBuffer};
 use shared::{Error, Exchange, Model, Pass, Result, check_piece, lost_rank};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use super::scope;
 
@@ -132,7 +132,7 @@ impl SharedExchange {
             }
             return Ok(());
         }
-        let mut clock = Clock::start();
+        let mut clock = None;
         loop {
             for _ in 0..SPINS {
                 if there(self.load(ARRIVED)) {
@@ -142,7 +142,8 @@ impl SharedExchange {
             if self.load(LOST) != 0 {
                 return Err(lost_rank());
             }
-            let waited = clock.waited();
+            // Started only now, because most waits are over by then.
+            let waited = clock.get_or_insert_with(Clock::start).waited();
             if waited > PATIENCE_MS {
                 self.lose();
                 return Err(problem(format!(
@@ -168,15 +169,15 @@ impl SharedExchange {
     }
 
     fn load(&self, place: u32) -> i32 {
-        Atomics::load(&self.words, place).expect("the place exists")
+        atomic_load(&self.words, place)
     }
 
     fn store(&self, place: u32, value: i32) {
-        Atomics::store(&self.words, place, value).expect("the place exists");
+        atomic_store(&self.words, place, value);
     }
 
     fn add(&self, place: u32, value: i32) -> i32 {
-        Atomics::add(&self.words, place, value).expect("the place exists")
+        atomic_add(&self.words, place, value)
     }
 
     fn notify(&self, place: u32) {
@@ -186,6 +187,18 @@ impl SharedExchange {
     fn tokens(&self, count: u32) -> Int32Array {
         self.words.subarray(TOKENS, TOKENS + count)
     }
+}
+
+// Bound by hand: js-sys's bindings catch exceptions, which costs more than the operation, and for
+// places that exist there are none.
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = Atomics, js_name = load)]
+    fn atomic_load(words: &Int32Array, place: u32) -> i32;
+    #[wasm_bindgen(js_namespace = Atomics, js_name = store)]
+    fn atomic_store(words: &Int32Array, place: u32, value: i32) -> i32;
+    #[wasm_bindgen(js_namespace = Atomics, js_name = add)]
+    fn atomic_add(words: &Int32Array, place: u32, value: i32) -> i32;
 }
 
 /// Words before the buffers, and elements of a buffer.
