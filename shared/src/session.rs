@@ -33,9 +33,20 @@ pub enum Step {
         /// What the model gave the token, see [`crate::Choice::probability`].
         probability: f32,
     },
+    /// A part of a long question has been read; its answer has not begun.
+    Question {
+        /// Tokens read.
+        done: usize,
+        /// Tokens of the question.
+        total: usize,
+    },
     /// Nothing more comes.
     End(StopReason),
 }
+
+/// Most tokens of a question that one step reads, so that whoever runs the session can cancel in
+/// between.
+const QUESTION_STEP: usize = 64;
 
 /// How sure the model was of the tokens of an answer, the end token included; all 1 before the
 /// first.
@@ -100,8 +111,9 @@ struct Answering {
     /// The only possible answers, if there are such.
     approved: Option<Arc<AnswerTrie>>,
     stream: TokenStream,
-    /// What the model expects next; `None` once used, until the token it led to has been fed back.
-    logits: Option<Vec<f32>>,
+    /// The question's tokens, and how many of them the model has read.
+    question: Vec<u32>,
+    read: usize,
     tokens: Vec<u32>,
     scores: Scores,
     stop: Option<StopReason>,
@@ -150,8 +162,7 @@ impl<E: Exchange> Session<E> {
     ///
     /// # Errors
     /// [`Error::Context`] if the question leaves no room for an answer; what
-    /// [`PromptFormat::encode_question`], [`SamplerConfig::validate`] and [`Model::forward`]
-    /// refuse.
+    /// [`PromptFormat::encode_question`] and [`SamplerConfig::validate`] refuse.
     pub fn ask(&mut self, question: &str, sampler: SamplerConfig) -> Result<()> {
         self.ask_among(question, sampler, None)
     }
@@ -176,12 +187,12 @@ impl<E: Exchange> Session<E> {
             return Err(Error::Context { needed, limit });
         }
         self.cache.truncate(self.prefix_len);
-        let logits = self.forward(&tokens)?;
         self.answering = Some(Answering {
             sampler,
             approved,
             stream: self.prompt.tokenizer().token_stream(),
-            logits: Some(logits),
+            question: tokens,
+            read: 0,
             tokens: Vec::new(),
             scores: Scores::NOTHING_SAID,
             stop: None,
@@ -189,7 +200,8 @@ impl<E: Exchange> Session<E> {
         Ok(())
     }
 
-    /// Generates the next token. After the end it says so again.
+    /// Reads the question, a long one in several steps, and generates the next token. After the end
+    /// it says so again.
     ///
     /// # Errors
     /// As [`Model::forward`]; [`Error::Value`] if nothing was asked.
@@ -210,9 +222,18 @@ impl<E: Exchange> Session<E> {
         if let Some(stop) = answering.stop {
             return Ok(Step::End(stop));
         }
-        let logits = match (answering.logits.take(), answering.tokens.last()) {
-            (None, Some(&token)) => self.forward(&[token])?,
-            (logits, _) => logits.unwrap_or_default(),
+        let logits = match answering.tokens.last() {
+            Some(&token) => self.forward(&[token])?,
+            None => {
+                let total = answering.question.len();
+                let done = total.min(answering.read + QUESTION_STEP);
+                let logits = self.forward(&answering.question[answering.read..done])?;
+                answering.read = done;
+                if done < total {
+                    return Ok(Step::Question { done, total });
+                }
+                logits
+            }
         };
         let allowed = answering.approved.as_ref().map(|trie| trie.next(&answering.tokens));
         let choice = answering.sampler.next_among(&logits, allowed.as_deref())?;
@@ -270,6 +291,7 @@ impl<E: Exchange> Session<E> {
         loop {
             match self.step()? {
                 Step::Token { text, .. } => answer += &text,
+                Step::Question { .. } => {}
                 Step::End(stop) => {
                     return Ok(Answer {
                         text: answer,
@@ -411,6 +433,29 @@ mod tests {
         assert_eq!(session.tokens().len(), 1);
         session.ask("?", SamplerConfig::exact()).unwrap();
         assert!(matches!(session.step().unwrap(), Step::Token { .. }));
+    }
+
+    #[test]
+    fn a_long_question_is_read_in_steps_and_can_be_cancelled_in_between() {
+        let base = base();
+        let mut session = session(&base);
+        let question = "x".repeat(2 * QUESTION_STEP);
+        let total = base.prompt.encode_question(&question).unwrap().len();
+        assert!(total > QUESTION_STEP, "{total} tokens");
+        session.ask(&question, SamplerConfig::exact()).unwrap();
+        let prefix = session.cache().len();
+        assert_eq!(session.step().unwrap(), Step::Question { done: QUESTION_STEP, total });
+        assert_eq!(session.cache().len(), prefix + QUESTION_STEP);
+        session.cancel();
+        assert_eq!(session.step().unwrap(), Step::End(StopReason::Cancelled));
+        assert!(session.tokens().is_empty());
+
+        let answer = session.answer(&question, sampling(4, 1)).unwrap();
+        let ids = base.prompt.encode(&question).unwrap();
+        let model = Model::load(&base, RankSlice::SOLO).unwrap();
+        let logits = model.forward(&mut model.new_cache(), &ids, &mut SoloExchange).unwrap();
+        let token = Sampler::new(sampling(4, 1)).unwrap().next(&logits).unwrap().token;
+        assert_eq!(answer.tokens, [token]);
     }
 
     #[test]

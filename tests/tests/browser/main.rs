@@ -49,6 +49,19 @@ fn recorded_questions_are_answered_in_the_records_words() {
 }
 
 #[test]
+fn a_question_longer_than_the_context_is_refused_with_the_numbers() {
+    let (site, browser) = (Site::start(), Browser::start());
+    browser.visit_ready(site.url());
+    let limit = site.read_base().config.context_length;
+    let question = format!("{PRODUCT_CODE}{}", " VOY756".repeat(limit / 5));
+    assert_eq!(browser.ask(&question).outcome, "failed");
+    assert_eq!(browser.data("failure", "error"), "question-too-long");
+    let text = browser.text("failure");
+    assert!(text.contains(&format!("tokens and the model can hold {limit}")), "{text}");
+    assert_eq!(browser.ask(PRODUCT_CODE).text, recorded(PRODUCT_CODE));
+}
+
+#[test]
 fn an_unknown_batch_is_refused_without_asking_the_model() {
     let (site, browser) = (Site::start(), Browser::start());
     browser.visit_ready(site.url());

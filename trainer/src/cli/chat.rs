@@ -174,6 +174,7 @@ impl Chat {
                     out.flush()?;
                     answer += &text;
                 }
+                Step::Question { .. } => {}
                 Step::End(stop) => break stop,
             }
         };

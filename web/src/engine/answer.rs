@@ -79,6 +79,7 @@ pub async fn answer(
                 answer.push_str(&text);
                 scope::post(&ToPage::Token { id, text });
             }
+            Ok(Step::Question { .. }) => {}
             Ok(Step::End(reason)) => {
                 stop = reason;
                 break;
