@@ -175,8 +175,8 @@ pub(super) fn attend(query: &[f32], past: Past, scale: f32, scores: &mut [f32], 
     }
     let total = softmax_weights(&mut scores[..past.len]);
 
-    let strips = out.as_chunks_mut::<LANES>().0;
-    let first_of_rest = strips.len() * LANES;
+    let (strips, rest) = out.as_chunks_mut::<LANES>();
+    let rest_start = strips.len() * LANES;
     for (index, strip) in strips.iter_mut().enumerate() {
         let mut sums = [0.0; LANES];
         for page in 0..pages {
@@ -193,18 +193,13 @@ pub(super) fn attend(query: &[f32], past: Past, scale: f32, scores: &mut [f32], 
             strip[lane] = sums[lane] / total;
         }
     }
-    attend_rest(past, &scores[..past.len], total, first_of_rest, out);
-}
-
-/// Dimensions of the result from `first` on, each by itself.
-#[inline(always)]
-pub(super) fn attend_rest(past: Past, weights: &[f32], total: f32, first: usize, out: &mut [f32]) {
-    for (index, out) in out.iter_mut().enumerate().skip(first) {
+    for (lane, out) in rest.iter_mut().enumerate() {
         let mut sum = 0.0;
-        for (page, weights) in weights.chunks(PAGE).enumerate() {
+        for page in 0..pages {
+            let used = PAGE.min(past.len - page * PAGE);
             let values = past.values(page).chunks_exact(past.head_dim);
-            for (weight, values) in weights.iter().zip(values) {
-                sum += weight * values[index];
+            for (weight, values) in scores[page * PAGE..][..used].iter().zip(values) {
+                sum += weight * values[rest_start + lane];
             }
         }
         *out = sum / total;
@@ -221,14 +216,8 @@ fn softmax_weights(scores: &mut [f32]) -> f32 {
     for score in scores.iter_mut() {
         *score = exp(*score - max);
     }
-    sum(scores)
-}
-
-/// The sum, as [`LANES`] strided partial sums.
-#[inline(always)]
-pub(super) fn sum(values: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
+    let (chunks, rest) = scores.as_chunks::<LANES>();
     for chunk in chunks {
         for lane in 0..LANES {
             sums[lane] += chunk[lane];

@@ -3,12 +3,10 @@
 //! `i32x4.dot_i16x8` multiplies 16-bit lanes and adds neighbours, so a load of eight codes (four
 //! inputs of two rows) is widened and multiplied with four activations, repeated. That leaves
 //! each row in two neighbouring lanes, which are added once a block ends. Codes of 4 bits are
-//! multiplied as they are packed, see [`nibbles`](super::nibbles). The f32 kernels besides attention
-//! are the scalar code, which the compiler vectorizes.
+//! multiplied as they are packed, see [`nibbles`](super::nibbles). The f32 kernels are the scalar
+//! code, which the compiler vectorizes.
 
 #![allow(unsafe_code)]
-
-mod attend;
 
 use std::arch::wasm32::*;
 
@@ -46,7 +44,7 @@ impl Kernels for Simd128 {
     }
 
     fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-        attend::attend(query, past, scale, scores, out);
+        scalar::attend(query, past, scale, scores, out);
     }
 
     fn low_rank(
