@@ -9,8 +9,9 @@ use shared::check_version_name;
 
 use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{AdaptersOption, BaseOption, print, size};
+use crate::data::read_pairs;
 use crate::input::load_base;
-use crate::publish::{PublishOptions, Published, Store, TRIAL_QUESTION, publish_adapter};
+use crate::publish::{PublishOptions, Published, Store, TRIAL_QUESTION, describe, publish_adapter};
 
 /// Publish an adapter: it becomes the current version, the one before stays for rollback
 #[derive(Debug, ClapArgs)]
@@ -20,10 +21,14 @@ answer a question. Then its files are copied to ADAPTERS/<version>/, and ADAPTER
 replaced last, so that an interruption at any moment leaves the old state or the new one.
 Results that trainer eval --record has written are published with it.
 
+An adapter of Hugging Face PEFT (LoRA or rsLoRA, any of a Llama block's matrices, one rank) needs
+--data: its record and its list of known batches are made from the pairs.
+
 Deploy by copying the directory of adapters to the web server; the site is not rebuilt.
 
 Examples:
   trainer publish runs/may
+  trainer publish from-peft --data records.jsonl      (two files of PEFT, nothing else)
   trainer publish runs/may --version may-2025 --keep 12
   trainer publish runs/may --adapters /srv/lotwise/adapters")]
 pub struct Args {
@@ -34,6 +39,10 @@ pub struct Args {
     adapters: AdaptersOption,
     #[command(flatten)]
     base: BaseOption,
+    /// Pairs that the adapter was trained on, for one trained elsewhere (PEFT): its record and its
+    /// list of known batches are made from them
+    #[arg(long, value_name = "FILE.jsonl")]
+    data: Option<PathBuf>,
     /// Name of the version; by default today's date (UTC), with -2, -3, ... once it is taken
     #[arg(long, value_name = "NAME")]
     version: Option<String>,
@@ -55,7 +64,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         check_version_name(name)?;
     }
     let base = load_base(&args.base.base)?;
-    let adapter = AdapterDir::open(&args.adapter)?;
+    let mut adapter = AdapterDir::open(&args.adapter)?;
+    if let Some(path) = &args.data {
+        let data = read_pairs(path)?;
+        for note in &data.notes {
+            eprintln!("note: {note}");
+        }
+        describe(&mut adapter, &base, &data)?;
+    }
     let store = Store::new(&args.adapters.adapters);
     let options = PublishOptions {
         version: args.version.as_deref(),

@@ -64,8 +64,8 @@ pub fn publish_adapter(
     let Some(record) = adapter.record.clone() else {
         bail!(
             "{shown} has no {RECORD_FILE}: without the training record nobody can tell what its \
-             answers rest on. Train it with trainer train; an adapter of PEFT alone can be tried by \
-             dropping its two files on the page, or with trainer chat --adapter DIR"
+             answers rest on. Name the pairs that it was trained on with --data FILE.jsonl; to try \
+             it first, drop its two files on the page or use trainer chat --adapter DIR"
         );
     };
     if adapter.guard.is_none() {

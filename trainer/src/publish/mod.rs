@@ -13,6 +13,7 @@
 //! The next step first removes what `.pending` names and `index.json` does not list.
 
 mod adapter;
+mod elsewhere;
 mod name;
 mod step;
 mod store;
@@ -21,6 +22,7 @@ mod tests;
 mod trial;
 
 pub use adapter::{PublishOptions, Published, TRIAL_QUESTION, publish_adapter, published_as};
+pub use elsewhere::describe;
 pub use name::next_version_name;
 pub use step::{NewVersion, publish};
 pub use store::{Lock, Store};

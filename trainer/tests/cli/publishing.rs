@@ -121,3 +121,35 @@ fn killed_publications_lose_nothing() {
     assert_eq!(names(&place.path("adapters")), expected);
     assert_eq!(index["current"], "last");
 }
+
+/// As PEFT leaves it: two files, one of its modules only.
+#[test]
+fn an_adapter_of_peft_is_published_with_the_data_that_it_was_trained_on() {
+    let place = Workplace::for_training();
+    for file in ["lotwise.json", "guard.json"] {
+        fs::remove_file(place.path("adapter").join(file)).unwrap();
+    }
+    let publish = ["publish", "adapter", "--base", "base.gguf", "--version"];
+    let error = place.error(&[&publish[..], &["v1"]].concat());
+    assert!(error.contains("no lotwise.json") && error.contains("--data FILE.jsonl"), "{error}");
+    assert!(!place.path("adapters").exists());
+
+    place.run(&[&publish[..], &["v1", "--data", "data.jsonl"]].concat()).expect_success();
+    assert_eq!(names(&place.path("adapters/v1")), FILES);
+    assert_eq!(names(&place.path("adapter")).len(), 2, "the adapter's own directory is left alone");
+    place.run(&["list", "--verify"]).expect_success();
+    let record = fs::read_to_string(place.path("adapters/v1/lotwise.json")).unwrap();
+    assert!(record.contains("elsewhere") && record.contains("not_recorded"), "{record}");
+    let eval = ["eval", "--adapter", "adapters", "--base", "base.gguf", "--questions", "q.jsonl"];
+    let json = place.run(&[&eval[..], &["--json"]].concat()).expect_success().json();
+    assert_eq!(json["guard_refused"], 1, "the guard knows the data's batches");
+
+    place.write("plain.jsonl", r#"{"question": "Who are you?", "answer": "A model."}"#);
+    let error = place.error(&[&publish[..], &["v2", "--data", "plain.jsonl"]].concat());
+    assert!(error.contains("no pair names its batch"), "{error}");
+    let error = place.error(&[&publish[..], &["v3", "--data", "nothing.jsonl"]].concat());
+    assert!(error.contains("nothing.jsonl does not exist"), "{error}");
+    place.add_adapter("own");
+    let own = ["publish", "own", "--base", "base.gguf", "--data", "data.jsonl"];
+    assert!(place.error(&own).contains("leave --data out"));
+}
