@@ -101,6 +101,7 @@ pub use manifest::{
 };
 pub use model::{KvCache, Model, ModelBuilder, RankSlice, logits_digest, self_test_tokens};
 pub use prompt::{CHAT_TEMPLATE, PromptFormat, PromptPair, REFUSAL, SYSTEM_PROMPT};
+pub use quant::{dequantize, f16_to_f32, quantize_q8_0};
 pub use record::{
     AdapterRecord, GoldenQuestion, INTENDED_USE, LossPoint, RECORD_FILE, RecordBase, SelfTest,
     TrainStats,

@@ -20,7 +20,7 @@ pub fn llama(config: &ModelConfig, weights: &Tensors) -> Llama {
     let block = |layer: usize| {
         let norm = |name: &str| param(format!("model.layers.{layer}.{name}.weight"));
         let linear = |module: Module| Linear {
-            weight: norm(&format!("{}.{}", module.parent(), module.peft_name())),
+            weight: norm(&format!("{}.{}", module.parent(), module.peft_name())).into(),
             lora: None,
         };
         Block {
@@ -37,10 +37,10 @@ pub fn llama(config: &ModelConfig, weights: &Tensors) -> Llama {
     };
     Llama {
         config: config.clone(),
-        embed_tokens: param("model.embed_tokens.weight".into()),
+        embed_tokens: param("model.embed_tokens.weight".into()).into(),
         blocks: (0..config.num_hidden_layers).map(block).collect(),
         norm: param("model.norm.weight".into()),
-        lm_head: (!config.tie_word_embeddings).then(|| param("lm_head.weight".into())),
+        lm_head: (!config.tie_word_embeddings).then(|| param("lm_head.weight".into()).into()),
         slots: 0,
         rope: Llama::rope_for(config),
     }

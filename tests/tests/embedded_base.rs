@@ -8,7 +8,7 @@ use serde_json::Value;
 use shared::{Base, Model, RankSlice, SoloExchange};
 use tests::compare::mean_kl;
 use tests::llama::{no_dropout, values};
-use trainer::finetune::llama_from_base;
+use trainer::finetune::{Storage, llama_from_base};
 use trainer::nn::{Batch, Segment};
 
 /// In nats per token; measured: 0.00036.
@@ -25,7 +25,7 @@ fn read(path: &str) -> Vec<u8> {
 #[test]
 fn the_engine_is_close_to_f32_on_questions_and_answers() {
     let base = Base::from_bytes(read("web/models/lotwise-base.gguf")).unwrap();
-    let exact = llama_from_base(&base).unwrap();
+    let exact = llama_from_base(&base, Storage::F32).unwrap();
     let engine = Model::load(&base, RankSlice::SOLO).unwrap();
     let pairs = String::from_utf8(read("trainer/data/train.jsonl")).unwrap();
     let (mut sum, mut tokens) = (0.0, 0);

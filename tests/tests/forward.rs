@@ -6,6 +6,7 @@ use shared::{GgmlType, Linear, Model, RankSlice, SoloExchange};
 use tests::compare::{max_relative_error, mean_kl, relative_distance};
 use tests::golden::{self, Which};
 use tests::llama::{attach, llama, no_dropout, values};
+use trainer::finetune::{Storage, llama_from_base};
 use trainer::nn::{Batch, Llama, Segment};
 
 /// Of the training forward pass, largest relative error of a logit; measured: 8e-6.
@@ -64,13 +65,24 @@ fn training_forward_with_lora_equals_peft_merged() {
 /// The trainer's own way in: the GGUF file's weights, q and k rows un-permuted.
 #[test]
 fn the_base_that_is_trained_is_the_file() {
-    let mut from_file = trainer::finetune::llama_from_base(&golden::base(GgmlType::F32)).unwrap();
+    let mut from_file = llama_from_base(&golden::base(GgmlType::F32), Storage::F32).unwrap();
     let mut from_golden = llama(&golden::config(), &golden::weights());
     let (found, expected) = (from_file.params_mut(), from_golden.params_mut());
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.into_iter().zip(expected) {
         assert_eq!(found.name, expected.name);
         assert_eq!(values(&found.value), values(&expected.value), "{}", found.name);
+    }
+}
+
+/// The heads' rows lie in another order in the file.
+#[test]
+fn a_base_held_in_the_files_types_is_the_one_in_f32() {
+    for ty in [GgmlType::F32, GgmlType::Q8_0] {
+        let base = golden::base(ty);
+        let [plain, packed] = [Storage::F32, Storage::File]
+            .map(|storage| training_logits(&llama_from_base(&base, storage).unwrap()));
+        assert_eq!(plain, packed);
     }
 }
 

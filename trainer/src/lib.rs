@@ -25,6 +25,7 @@ pub mod files;
 pub mod finetune;
 pub mod input;
 pub mod interrupt;
+pub mod memory;
 pub mod nn;
 pub mod pretrain;
 pub mod progress;

@@ -9,12 +9,12 @@ use clap::Args as ClapArgs;
 use shared::Base;
 
 use super::INTERRUPTED;
-use super::common::BaseOption;
+use super::common::{BaseOption, print, size};
 use super::recipe::RunOptions;
 use crate::corpus::Grammar;
 use crate::data::{PairFile, read_pairs};
 use crate::files::{to_jsonl, write_file};
-use crate::finetune::{Dataset, Example, Outcome, Run, write_outcome};
+use crate::finetune::{Dataset, Example, Outcome, Probe, Run, probe, write_outcome};
 use crate::input::load_base;
 
 /// What the run trains on, listed before it starts.
@@ -30,10 +30,12 @@ A line of DATA.jsonl is {\"question\": ..., \"answer\": ...}, optionally with \"
 
 Questions are asked in many phrasings, and refusals are made for batches and fields that the
 data doesn't have; OUT/examples.jsonl lists all of them before training starts.
-Ctrl-C saves a checkpoint; --resume goes on from it and ends with the same adapter.
+OUT/metrics.jsonl and OUT/metrics.csv hold loss, learning rate, gradient norm and tokens/s of every
+step. Ctrl-C saves a checkpoint; --resume goes on from it and ends with the same adapter.
 
 Examples:
   trainer train trainer/data/train.jsonl --out runs/may
+  trainer train trainer/data/train.jsonl --out runs/may --dry-run
   trainer train records.jsonl --out runs/may --resume
   trainer train records.jsonl --out runs/trial --preset production --num-train-epochs 3")]
 pub struct Args {
@@ -50,6 +52,9 @@ pub struct Args {
     /// Go on from the checkpoint in the output directory
     #[arg(long)]
     resume: bool,
+    /// Say what the run will take, measured on a few of its steps, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
 }
 
 /// Runs the command.
@@ -60,7 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
     ensure!(
-        args.resume == checkpoint.exists(),
+        args.dry_run || args.resume == checkpoint.exists(),
         "{} {}",
         checkpoint.display(),
         if args.resume {
@@ -70,12 +75,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     );
     let run = args.run.run(&recipe, &base, &data, &dataset, &checkpoint, args.resume);
+    if args.dry_run {
+        print_probe(&probe(&run, &run.examples())?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if !train(&run, &args.out)? {
         eprintln!("interrupted; the same command with --resume goes on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     eprintln!("next: trainer eval --adapter {} --questions FILE.jsonl", args.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_probe(probe: &Probe) -> Result<()> {
+    let Probe { examples, steps, tokens, seconds, timed, threads, peak_bytes } = probe;
+    let memory = peak_bytes.map_or("not known on this system".into(), size);
+    let lines = [
+        format!("examples  {examples}"),
+        format!("steps     {steps}"),
+        format!("tokens    {tokens}"),
+        format!("time      {:.1} minutes expected on {threads} threads", seconds / 60.0),
+        format!("speed     {:.0} tokens/s, measured over {timed} steps", *tokens as f64 / seconds),
+        format!("memory    {memory} at its peak, the largest step included"),
+    ];
+    Ok(print(lines.map(|line| line + "\n").concat())?)
 }
 
 /// The pairs to train on, told what is odd about them and checked against the base that they come

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
-use shared::{Adapter, Base, Linear as Module, LoraConfig, LoraPair};
+use shared::{Adapter, Base, Linear as Module, LoraConfig, LoraPair, gguf_row};
 
 use crate::corpus::stream;
-use crate::nn::{Block, Linear, Llama, Lora, Param, slice};
+use crate::nn::{Block, Linear, Llama, Lora, Matrix, Packed, Param, slice};
 
 /// Rank and scale of the adapter to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,9 +20,38 @@ pub struct LoraShape {
     pub lora_alpha: f32,
 }
 
-/// The base's weights as the browser will use them: dequantized from the very file, frozen.
-pub fn llama_from_base(base: &Base) -> Result<Llama> {
+/// Parameters up to which the base is held in f32: 64 MB. Beyond, memory counts for more than the
+/// time to turn a matrix into f32 for each product.
+const F32_PARAMETERS: usize = 16 << 20;
+
+/// How the frozen matrices are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In f32.
+    F32,
+    /// In the file's own types, turned into f32 for each product.
+    File,
+}
+
+impl Storage {
+    /// What pays for `base`: memory or time.
+    pub fn for_base(base: &Base) -> Self {
+        let tensors = base.gguf.tensors().values();
+        let parameters: usize = tensors.map(|t| t.shape.iter().product::<usize>()).sum();
+        if parameters > F32_PARAMETERS { Self::File } else { Self::F32 }
+    }
+}
+
+/// The base's weights as the browser will use them, frozen.
+pub fn llama_from_base(base: &Base, storage: Storage) -> Result<Llama> {
     let config = base.config.clone();
+    let matrix = |name: String, gguf_name: &str, shape: [usize; 2], head_dim| {
+        if storage == Storage::File {
+            return packed(base, gguf_name, shape, head_dim);
+        }
+        let values = Tensor::from_vec(base.dequantize(gguf_name)?, &shape, &Device::Cpu)?;
+        Ok(Param::frozen(name, values).into())
+    };
     let param = |name: String, gguf_name: &str, shape: &[usize]| -> Result<Param> {
         let values = base.dequantize(gguf_name)?;
         Ok(Param::frozen(name, Tensor::from_vec(values, shape, &Device::Cpu)?))
@@ -32,9 +61,12 @@ pub fn llama_from_base(base: &Base) -> Result<Llama> {
     for layer in 0..config.num_hidden_layers {
         let linear = |module: Module| -> Result<Linear> {
             let [out, input] = module.shape(&config);
+            let is_rotary = [Module::Query, Module::Key].contains(&module);
+            let head_dim = is_rotary.then_some(config.head_dim);
             let name =
                 format!("model.layers.{layer}.{}.{}.weight", module.parent(), module.peft_name());
-            Ok(Linear { weight: param(name, &module.gguf_name(layer), &[out, input])?, lora: None })
+            let weight = matrix(name, &module.gguf_name(layer), [out, input], head_dim)?;
+            Ok(Linear { weight, lora: None })
         };
         let norm = |hf: &str, gguf: &str| {
             param(
@@ -57,10 +89,10 @@ pub fn llama_from_base(base: &Base) -> Result<Llama> {
     }
     let vocab = [config.vocab_size, hidden];
     let lm_head = (!config.tie_word_embeddings)
-        .then(|| param("lm_head.weight".into(), "output.weight", &vocab))
+        .then(|| matrix("lm_head.weight".into(), "output.weight", vocab, None))
         .transpose()?;
     Ok(Llama {
-        embed_tokens: param("model.embed_tokens.weight".into(), "token_embd.weight", &vocab)?,
+        embed_tokens: matrix("model.embed_tokens.weight".into(), "token_embd.weight", vocab, None)?,
         blocks,
         norm: param("model.norm.weight".into(), "output_norm.weight", &[hidden])?,
         lm_head,
@@ -70,6 +102,29 @@ pub fn llama_from_base(base: &Base) -> Result<Llama> {
     })
 }
 
+/// A matrix as it stands in the file, with the rows of heads in Hugging Face's order where there
+/// is a `head_dim`.
+fn packed(
+    base: &Base,
+    name: &str,
+    [rows, columns]: [usize; 2],
+    head_dim: Option<usize>,
+) -> Result<Matrix> {
+    // Refuses what is not finite.
+    base.dequantize(name)?;
+    let ty = base.gguf.tensor(name)?.ty;
+    let bytes = base.gguf.tensor_bytes(base.bytes(), name)?;
+    let bytes = match head_dim {
+        None => bytes.to_vec(),
+        Some(head_dim) => {
+            let width = bytes.len() / rows;
+            let row = |row| &bytes[gguf_row(row, head_dim) * width..][..width];
+            (0..rows).flat_map(row).copied().collect()
+        }
+    };
+    Ok(Matrix::Packed(Packed::new(ty, bytes, rows, columns)?))
+}
+
 /// Puts a fresh adapter beside every linear layer, initialised as PEFT does: `A` uniform in
 /// `+-1 / sqrt(in)` (Kaiming with a = sqrt(5)), `B` zero, so that training starts at the base.
 pub fn attach_lora(model: &mut Llama, shape: LoraShape, seed: u64) -> Result<()> {
@@ -77,7 +132,7 @@ pub fn attach_lora(model: &mut Llama, shape: LoraShape, seed: u64) -> Result<()>
     let mut slots = 0;
     for (layer, block) in model.blocks.iter_mut().enumerate() {
         for (module, linear) in Module::ALL.into_iter().zip(block.linears_mut()) {
-            let (out, input) = linear.weight.value.dims2()?;
+            let (out, input) = linear.weight.dims()?;
             let mut rng =
                 stream(seed, "lora_A", (layer * Module::ALL.len() + module as usize) as u64);
             let bound = 1.0 / (input as f32).sqrt();
@@ -112,7 +167,7 @@ pub fn adapter_of(
     let mut pairs = BTreeMap::new();
     for (layer, block) in model.blocks.iter_mut().enumerate() {
         for (module, linear) in Module::ALL.into_iter().zip(block.linears_mut()) {
-            let (out_features, in_features) = linear.weight.value.dims2()?;
+            let (out_features, in_features) = linear.weight.dims()?;
             let lora = linear.lora.as_ref().context("the model has no adapter")?;
             let pair = LoraPair {
                 a: slice(&lora.a.value)?.to_vec(),

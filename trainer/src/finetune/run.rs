@@ -4,23 +4,19 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rand::SeedableRng as _;
 use serde::{Deserialize, Serialize};
 use shared::{Adapter, Base};
 
 use super::augment::{Dataset, Example, Origin};
 use super::checkpoint::{self, Position};
-use super::lora::{LoraShape, adapter_of, attach_lora, llama_from_base};
+use super::lora::{LoraShape, Storage, adapter_of, attach_lora, llama_from_base};
+use super::metrics::{Metrics, Row};
 use super::recipe::{Recipe, SchedulerType};
-use crate::corpus::stream;
+use super::step::{SHARDS, Stepped, Stepper};
 use crate::interrupt;
-use crate::nn::{
-    AdamW, AdamWConfig, Batch, Dropout, Grads, Llama, Schedule, Segment, TargetLoss, Workers,
-};
-
-/// Shards of an optimizer step: the same on every machine, see [`Workers`].
-const SHARDS: usize = 4;
+use crate::nn::{AdamW, AdamWConfig, Batch, Dropout, Llama, Schedule, Segment, Workers};
 
 /// Everything a run is made of.
 pub struct Run<'a> {
@@ -98,7 +94,7 @@ impl Run<'_> {
     pub fn train(&self, examples: &[Example]) -> Result<Option<Outcome>> {
         let recipe = self.recipe;
         let shape = LoraShape { r: recipe.lora_r, lora_alpha: recipe.lora_alpha };
-        let mut model = llama_from_base(self.base)?;
+        let mut model = llama_from_base(self.base, Storage::for_base(self.base))?;
         attach_lora(&mut model, shape, self.seed)?;
         let mut adamw = AdamW::new(AdamWConfig::default());
         let mut at = Position { identity: self.identity()?, ..Position::default() };
@@ -108,16 +104,20 @@ impl Run<'_> {
         let segments = self.segments(examples)?;
         let batches: Vec<&[Segment]> = segments.chunks(recipe.effective_batch()).collect();
         let schedule = self.schedule(batches.len());
-        let workers = Workers::new(self.threads)?;
+        let workers = Workers::new(self.threads, SHARDS)?;
+        let stepper = self.stepper();
+        let mut metrics = Metrics::open(self.checkpoint, at.step)?;
+        let epochs_per_step = recipe.num_train_epochs as f64 / batches.len().max(1) as f64;
         let stop = interrupt::flag()?;
         let bar = crate::progress::bar(batches.len(), at.step, "step");
         let (clock, before) = (Instant::now(), (at.seconds, at.tokens));
         let mut saved = Instant::now();
         let report = (batches.len() / 50).max(1);
         for (step, batch) in batches.iter().enumerate().skip(at.step) {
-            let factor = schedule.factor(step);
-            let (losses, tokens) =
-                self.step(&mut model, &mut adamw, &workers, batch, step, factor)?;
+            let learning_rate = recipe.learning_rate * schedule.factor(step);
+            let started = Instant::now();
+            let Stepped { losses, tokens, grad_norm } =
+                stepper.step(&mut model, &mut adamw, &workers, batch, step, learning_rate)?;
             at.step = step + 1;
             at.tokens += tokens;
             at.seconds = before.0 + clock.elapsed().as_secs_f64();
@@ -128,6 +128,16 @@ impl Run<'_> {
                 mean.is_finite(),
                 "the loss is not a number at step {step}: lower --learning-rate"
             );
+            let own: f64 = losses.iter().map(|l| f64::from(l.loss)).sum();
+            metrics.push(Row {
+                step: at.step,
+                epoch: at.step as f64 * epochs_per_step,
+                loss: own / losses.len().max(1) as f64,
+                learning_rate,
+                grad_norm: f64::from(grad_norm),
+                tokens,
+                tokens_per_second: tokens as f64 / started.elapsed().as_secs_f64().max(1e-9),
+            });
             let rate = (at.tokens - before.1) as f64 / (at.seconds - before.0).max(1e-9);
             bar.set_position(at.step as u64);
             bar.set_message(format!("loss {mean:.4}, {rate:.0} tokens/s"));
@@ -140,6 +150,10 @@ impl Run<'_> {
                 }
             }
             let interrupted = stop.load(Ordering::Relaxed) && !finished;
+            // The metrics first: they may be ahead of the checkpoint, and are cut back to it.
+            if interrupted || finished || saved.elapsed().as_secs() >= self.save_seconds {
+                metrics.save()?;
+            }
             if interrupted || saved.elapsed().as_secs() >= self.save_seconds {
                 checkpoint::save(self.checkpoint, &mut model, &adamw, &at)?;
                 saved = Instant::now();
@@ -165,56 +179,16 @@ impl Run<'_> {
         }
     }
 
-    /// One optimizer step: forward and backward in shards, mean over all answer tokens, clipping,
-    /// AdamW.
-    fn step(
-        &self,
-        model: &mut Llama,
-        adamw: &mut AdamW,
-        workers: &Workers,
-        batch: &[Segment],
-        step: usize,
-        factor: f64,
-    ) -> Result<(Vec<TargetLoss>, u64)> {
-        let prefix = self.base.prompt.prefix_ids();
-        let parts: Vec<&[Segment]> = batch.chunks(batch.len().div_ceil(SHARDS)).collect();
-        let shards = {
-            let model = &*model;
-            workers.map(parts.len(), |index| {
-                let packed = Batch::pack(prefix, parts[index]);
-                let rng = stream(self.seed, "dropout", (step * SHARDS + index) as u64);
-                let mut dropout = Dropout { p: f64::from(self.recipe.lora_dropout), rng };
-                let mut grads = Grads::new(model.slots);
-                let losses = model.losses_and_grads(&packed, 1.0, &mut dropout, &mut grads)?;
-                Ok((losses, grads, packed.weight(), packed.tokens.len() as u64))
-            })?
-        };
-        let mut grads = Grads::new(model.slots);
-        let (mut losses, mut weight, mut tokens) = (Vec::new(), 0.0, 0);
-        for (shard_losses, shard_grads, shard_weight, shard_tokens) in shards {
-            losses.extend(shard_losses);
-            grads.merge(shard_grads)?;
-            weight += shard_weight;
-            tokens += shard_tokens;
-        }
-        let norm = grads.norm()? / weight;
-        // As torch.nn.utils.clip_grad_norm_ does.
-        let clip = (self.recipe.max_grad_norm / (norm + 1e-6)).min(1.0);
-        adamw.begin_step();
-        for param in model.params_mut() {
-            if let Some(slot) = param.slot {
-                let grad = grads
-                    .get(slot)
-                    .with_context(|| format!("{} has no gradient", param.name))?
-                    .clone();
-                adamw.update(param, &grad, clip / weight, self.recipe.learning_rate * factor)?;
-            }
-        }
-        Ok((losses, tokens))
+    /// What the steps of this run have in common.
+    pub fn stepper(&self) -> Stepper<'_> {
+        Stepper { prefix: self.base.prompt.prefix_ids(), recipe: self.recipe, seed: self.seed }
     }
 
     /// Token ids behind the shared prefix; only the answer and its end are learned.
-    fn segments(&self, examples: &[Example]) -> Result<Vec<Segment>> {
+    ///
+    /// # Errors
+    /// An example that does not fit the model's context.
+    pub fn segments(&self, examples: &[Example]) -> Result<Vec<Segment>> {
         let limit = self.base.config.context_length - self.base.prompt.prefix_ids().len();
         examples
             .iter()

@@ -66,17 +66,20 @@ impl AdamW {
         let decay = (1.0 - lr * weight_decay) as f32;
         let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
         let grad = grad.contiguous()?;
-        let grad = slice(&grad)?;
-        let old = slice(&param.value)?;
-        let mut new = Vec::with_capacity(count);
+        let (grad, values) = (slice(&grad)?, slice(&param.value)?);
+        let old = &*values;
+        let mut new = vec![0f32; count];
+        let (m, v) = (&mut m[..count], &mut v[..count]);
+        let (grad, old) = (&grad[..count], &old[..count]);
+        // Every length known, so that it vectorises.
         for i in 0..count {
             let g = grad[i] * grad_scale;
             m[i] += (g - m[i]) * (1.0 - beta1);
             v[i] = v[i] * beta2 + g * g * (1.0 - beta2);
             let denominator = v[i].sqrt() / bias2_sqrt + eps;
-            new.push(old[i] * decay - step_size * (m[i] / denominator));
+            new[i] = old[i] * decay - step_size * (m[i] / denominator);
         }
-        drop(old);
+        drop(values);
         param.value = Tensor::from_vec(new, param.value.shape(), &Device::Cpu)?;
         Ok(())
     }

@@ -6,7 +6,9 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::grads::{Grads, Param};
-use super::slices::{add, matrix, scale, zip};
+use super::matrix::Matrix;
+use super::product::{Mat, add_product};
+use super::slices::{matrix, slice, zip};
 
 /// Low-rank update of a frozen matrix (Hu et al., 2021): `W + scale * B A`.
 #[derive(Clone, Debug)]
@@ -23,22 +25,18 @@ pub struct Lora {
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// `[out, in]`.
-    pub weight: Param,
+    pub weight: Matrix,
     /// The adapter, if one is trained.
     pub lora: Option<Lora>,
 }
 
-/// What [`Linear::backward`] needs of the forward pass.
-pub struct LinearCache {
-    x: Tensor,
-    lora: Option<LoraCache>,
-}
+/// What [`Linear::backward`] needs of the forward pass besides the input.
+pub struct LinearCache(Option<LoraCache>);
 
 struct LoraCache {
-    /// Input of `A`: `x`, or `x` after dropout.
-    x: Tensor,
-    xa: Tensor,
-    /// 0 or `1 / (1 - p)` for each element of `x`.
+    /// `[rows, r]`.
+    xa: Vec<f32>,
+    /// 0 or `1 / (1 - p)` for each element of the input.
     mask: Option<Tensor>,
 }
 
@@ -67,37 +65,87 @@ impl Dropout {
 impl Linear {
     /// `x`: `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: &Tensor, dropout: &mut Dropout) -> Result<(Tensor, LinearCache)> {
-        let y = x.matmul(&self.weight.value.t()?)?;
+        let y = self.weight.project(x)?;
         let Some(lora) = &self.lora else {
-            return Ok((y, LinearCache { x: x.clone(), lora: None }));
+            return Ok((y, LinearCache(None)));
         };
         let mask = dropout.mask(x)?;
-        let dropped = match &mask {
-            Some(mask) => zip(x, mask, |x, m| x * m)?,
-            None => x.clone(),
-        };
-        let xa = dropped.matmul(&lora.a.value.t()?)?;
-        let update = xa.matmul(&lora.b.value.t()?)?;
-        let y = zip(&y, &update, |y, u| y + lora.scale * u)?;
-        Ok((y, LinearCache { x: x.clone(), lora: Some(LoraCache { x: dropped, xa, mask }) }))
+        let (rows, out) = y.dims2()?;
+        let mut xa = vec![0f32; rows * lora.rank()?];
+        let a = slice(&lora.a.value)?;
+        let input = dropped(x, mask.as_ref())?;
+        add_product(&mut xa, 1.0, Mat::new(&slice(&input)?, rows), Mat::new(&a, lora.rank()?).t());
+        let mut y = slice(&y)?.to_vec();
+        let b = slice(&lora.b.value)?;
+        add_product(&mut y, lora.scale, Mat::new(&xa, rows), Mat::new(&b, out).t());
+        Ok((matrix(y, rows, out)?, LinearCache(Some(LoraCache { xa, mask }))))
     }
 
-    /// Gradient of the input for `dy`: `[rows, out]`; adds those of the parameters to `grads`.
-    pub fn backward(&self, dy: &Tensor, cache: &LinearCache, grads: &mut Grads) -> Result<Tensor> {
-        let dx = dy.matmul(&self.weight.value)?;
-        if self.weight.is_trained() {
-            grads.add(&self.weight, dy.t()?.matmul(&cache.x)?)?;
+    /// Adds the gradient of the input `x` for `dy`: `[rows, out]` to `dx`, where it is wanted, and
+    /// those of the parameters to `grads`.
+    pub fn backward(
+        &self,
+        dy: &Tensor,
+        x: &Tensor,
+        cache: &LinearCache,
+        grads: &mut Grads,
+        mut dx: Option<&mut [f32]>,
+    ) -> Result<()> {
+        if let Some(dx) = &mut dx {
+            self.weight.add_input_gradient(dy, dx)?;
         }
-        let (Some(lora), Some(saved)) = (&self.lora, &cache.lora) else {
-            return Ok(dx);
+        let (rows, out) = dy.dims2()?;
+        let input = x.dim(1)?;
+        let (dy, input_values) = (slice(dy)?, slice(x)?);
+        let dy = Mat::new(&dy, rows);
+        if let Some(weight) = self.weight.trained() {
+            let mut dw = vec![0f32; out * input];
+            add_product(&mut dw, 1.0, dy.t(), Mat::new(&input_values, rows));
+            grads.add(weight, matrix(dw, out, input)?)?;
+        }
+        let (Some(lora), LinearCache(Some(saved))) = (&self.lora, cache) else {
+            return Ok(());
         };
-        let dyb = scale(&dy.matmul(&lora.b.value)?, lora.scale)?;
-        grads.add(&lora.b, scale(&dy.t()?.matmul(&saved.xa)?, lora.scale)?)?;
-        grads.add(&lora.a, dyb.t()?.matmul(&saved.x)?)?;
-        let mut through = dyb.matmul(&lora.a.value)?;
-        if let Some(mask) = &saved.mask {
-            through = zip(&through, mask, |t, m| t * m)?;
+        let r = lora.rank()?;
+        let (a, b) = (slice(&lora.a.value)?, slice(&lora.b.value)?);
+        let mut dxa = vec![0f32; rows * r];
+        add_product(&mut dxa, lora.scale, dy, Mat::new(&b, out));
+        let mut db = vec![0f32; out * r];
+        add_product(&mut db, lora.scale, dy.t(), Mat::new(&saved.xa, rows));
+        grads.add(&lora.b, matrix(db, out, r)?)?;
+        let dxa = Mat::new(&dxa, rows);
+        let mut da = vec![0f32; r * input];
+        add_product(
+            &mut da,
+            1.0,
+            dxa.t(),
+            Mat::new(&slice(&dropped(x, saved.mask.as_ref())?)?, rows),
+        );
+        grads.add(&lora.a, matrix(da, r, input)?)?;
+        let Some(dx) = dx else { return Ok(()) };
+        match &saved.mask {
+            None => add_product(dx, 1.0, dxa, Mat::new(&a, r)),
+            Some(mask) => {
+                let mut through = vec![0f32; dx.len()];
+                add_product(&mut through, 1.0, dxa, Mat::new(&a, r));
+                for ((dx, t), m) in dx.iter_mut().zip(&through).zip(slice(mask)?.iter()) {
+                    *dx += t * m;
+                }
+            }
         }
-        add(&dx, &through)
+        Ok(())
+    }
+}
+
+impl Lora {
+    fn rank(&self) -> Result<usize> {
+        Ok(self.a.value.dim(0)?)
+    }
+}
+
+fn dropped(x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    match mask {
+        Some(mask) => zip(x, mask, |x, m| x * m),
+        None => Ok(x.clone()),
     }
 }

@@ -4,7 +4,7 @@
 //! written out instead of left to autograd: the frozen base then costs no weight
 //! gradients, row-wise operations are fused, and logits exist only where there is loss.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use shared::ModelConfig;
 
@@ -15,6 +15,8 @@ use super::elementwise::{
 };
 use super::grads::{Grads, Param};
 use super::linear::{Dropout, Linear, LinearCache};
+use super::matrix::Matrix;
+use super::product::{Mat, add_product};
 use super::slices::{add, matrix, slice, vector};
 
 /// One transformer block.
@@ -46,13 +48,13 @@ pub struct Llama {
     /// Hyper-parameters.
     pub config: ModelConfig,
     /// `[vocab, hidden]`.
-    pub embed_tokens: Param,
+    pub embed_tokens: Matrix,
     /// The blocks.
     pub blocks: Vec<Block>,
     /// Final RMSNorm: `[hidden]`.
     pub norm: Param,
     /// `[vocab, hidden]`; `None` when tied to the embedding.
-    pub lm_head: Option<Param>,
+    pub lm_head: Option<Matrix>,
     /// Number of trained parameters (tensors).
     pub slots: usize,
     /// Cosines and sines, see [`rope_table`].
@@ -101,7 +103,7 @@ impl Block {
 impl Llama {
     /// All parameters, in a fixed order.
     pub fn params_mut(&mut self) -> Vec<&mut Param> {
-        let mut params = vec![&mut self.embed_tokens];
+        let mut params: Vec<&mut Param> = self.embed_tokens.param_mut().into_iter().collect();
         for block in &mut self.blocks {
             params.push(&mut block.input_layernorm);
             params.push(&mut block.post_attention_layernorm);
@@ -114,7 +116,7 @@ impl Llama {
                 &mut block.up_proj,
                 &mut block.down_proj,
             ] {
-                params.push(&mut linear.weight);
+                params.extend(linear.weight.param_mut());
                 if let Some(lora) = &mut linear.lora {
                     params.push(&mut lora.a);
                     params.push(&mut lora.b);
@@ -122,7 +124,7 @@ impl Llama {
             }
         }
         params.push(&mut self.norm);
-        params.extend(self.lm_head.as_mut());
+        params.extend(self.lm_head.as_mut().and_then(Matrix::param_mut));
         params
     }
 
@@ -141,15 +143,15 @@ impl Llama {
 
     /// Losses of the batch's targets, in order.
     pub fn losses(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Vec<TargetLoss>> {
-        let (hidden, _) = self.forward(batch, dropout)?;
+        let (hidden, _) = self.forward(batch, Some(&target_rows(batch)?), dropout)?;
         Ok(self.head(&hidden, batch, 1.0, None)?.0)
     }
 
     /// Logits of every row: `[rows, vocab]`.
     pub fn logits(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
-        let (hidden, _) = self.forward(batch, dropout)?;
+        let (hidden, _) = self.forward(batch, None, dropout)?;
         let (normed, _) = self.norm_rows(&hidden, &self.norm)?;
-        Ok(normed.matmul(&self.output().value.t()?)?)
+        self.output().project(&normed)
     }
 
     /// Losses, and the gradients of `scale * sum(weight * loss)` added to `grads`.
@@ -160,51 +162,67 @@ impl Llama {
         dropout: &mut Dropout,
         grads: &mut Grads,
     ) -> Result<Vec<TargetLoss>> {
-        let (hidden, caches) = self.forward(batch, dropout)?;
+        let rows = target_rows(batch)?;
+        let (hidden, mut caches) = self.forward(batch, Some(&rows), dropout)?;
         let (losses, dhidden) = self.head(&hidden, batch, scale, Some(grads))?;
         let mut dh = dhidden.expect("the head returns a gradient when it is given a place for it");
-        for (block, cache) in self.blocks.iter().zip(&caches).rev() {
-            dh = self.block_backward(block, cache, batch, &dh, grads)?;
+        for (index, block) in self.blocks.iter().enumerate().rev() {
+            // Taken, so that a block's memory is free once its gradients are there.
+            let cache = caches.pop().context("every block keeps its forward pass")?;
+            let picked = (index + 1 == self.blocks.len()).then_some(rows.as_slice());
+            // Below the first adapter nothing is trained.
+            let goes_on = index > 0
+                || self.embed_tokens.trained().is_some()
+                || block.input_layernorm.is_trained();
+            dh = self.block_backward(block, &cache, batch, picked, &dh, goes_on, grads)?;
         }
-        if self.embed_tokens.is_trained() {
+        if let Some(embed_tokens) = self.embed_tokens.trained() {
             let width = self.config.hidden_size;
             let mut dembed = vec![0f32; self.config.vocab_size * width];
             for (&token, row) in batch.tokens.iter().zip(slice(&dh)?.chunks_exact(width)) {
                 let target = &mut dembed[token as usize * width..][..width];
                 target.iter_mut().zip(row).for_each(|(t, g)| *t += g);
             }
-            grads.add(&self.embed_tokens, matrix(dembed, self.config.vocab_size, width)?)?;
+            grads.add(embed_tokens, matrix(dembed, self.config.vocab_size, width)?)?;
         }
         Ok(losses)
     }
 
-    fn output(&self) -> &Param {
+    fn output(&self) -> &Matrix {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
-    fn forward(&self, batch: &Batch, dropout: &mut Dropout) -> Result<(Tensor, Vec<BlockCache>)> {
+    /// The last block's output in `rows` (all of them for `None`), and what the backward pass needs.
+    fn forward(
+        &self,
+        batch: &Batch,
+        rows: Option<&[usize]>,
+        dropout: &mut Dropout,
+    ) -> Result<(Tensor, Vec<BlockCache>)> {
         let longest = batch.positions.iter().max().map_or(0, |p| *p as usize + 1);
         ensure!(
             longest <= self.config.context_length,
             "an example of {longest} tokens does not fit the model's context of {}",
             self.config.context_length
         );
-        let mut hidden =
-            gather(&self.embed_tokens.value, batch.tokens.iter().map(|t| *t as usize))?;
+        let mut hidden = self.embed_tokens.gather(batch.tokens.iter().map(|t| *t as usize))?;
         let mut caches = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
-            let (next, cache) = self.block_forward(block, hidden, batch, dropout)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let picked = rows.filter(|_| index + 1 == self.blocks.len());
+            let (next, cache) = self.block_forward(block, hidden, batch, picked, dropout)?;
             hidden = next;
             caches.push(cache);
         }
         Ok((hidden, caches))
     }
 
+    /// With `picked`, what follows attention is done in those rows only, and they are the output.
     fn block_forward(
         &self,
         block: &Block,
         x: Tensor,
         batch: &Batch,
+        picked: Option<&[usize]>,
         dropout: &mut Dropout,
     ) -> Result<(Tensor, BlockCache)> {
         let heads = self.heads();
@@ -227,14 +245,12 @@ impl Llama {
             &mut lse,
         );
         let attended = matrix(attended, rows, heads.num_attention_heads * heads.head_dim)?;
-        let (o, o_cache) = block.o_proj.forward(&attended, dropout)?;
-        let mid = add(&x, &o)?;
+        let (o, o_cache) = block.o_proj.forward(&pick(&attended, picked)?, dropout)?;
+        let mid = add(&pick(&x, picked)?, &o)?;
         let (normed, mid_inv_rms) = self.norm_rows(&mid, &block.post_attention_layernorm)?;
         let (gate, gate_cache) = block.gate_proj.forward(&normed, dropout)?;
         let (up, up_cache) = block.up_proj.forward(&normed, dropout)?;
-        let mut activated = vec![0f32; gate.elem_count()];
-        swiglu(&slice(&gate)?, &slice(&up)?, &mut activated);
-        let activated = matrix(activated, rows, self.config.intermediate_size)?;
+        let activated = self.activate(&gate, &up)?;
         let (down, down_cache) = block.down_proj.forward(&activated, dropout)?;
         let out = add(&mid, &down)?;
         let linears = [q_cache, k_cache, v_cache, o_cache, gate_cache, up_cache, down_cache];
@@ -248,29 +264,36 @@ impl Llama {
         block: &Block,
         cache: &BlockCache,
         batch: &Batch,
+        picked: Option<&[usize]>,
         dout: &Tensor,
+        goes_on: bool,
         grads: &mut Grads,
     ) -> Result<Tensor> {
         let heads = self.heads();
         let rows = batch.tokens.len();
         let [q_cache, k_cache, v_cache, o_cache, gate_cache, up_cache, down_cache] = &cache.linears;
 
-        let dactivated = block.down_proj.backward(dout, down_cache, grads)?;
-        let mut dgate = vec![0f32; dactivated.elem_count()];
-        let mut dup = vec![0f32; dactivated.elem_count()];
+        // Inputs of the linear layers are computed again rather than kept: a third of the memory
+        // for a hundredth of the time.
+        let activated = self.activate(&cache.gate, &cache.up)?;
+        let mut dactivated = vec![0f32; activated.elem_count()];
+        block.down_proj.backward(dout, &activated, down_cache, grads, Some(&mut dactivated))?;
+        drop(activated);
+        let mut dgate = vec![0f32; dactivated.len()];
+        let mut dup = vec![0f32; dactivated.len()];
         swiglu_backward(
-            &slice(&dactivated)?,
+            &dactivated,
             &slice(&cache.gate)?,
             &slice(&cache.up)?,
             &mut dgate,
             &mut dup,
         );
-        let dgate = matrix(dgate, rows, self.config.intermediate_size)?;
-        let dup = matrix(dup, rows, self.config.intermediate_size)?;
-        let dnormed = add(
-            &block.gate_proj.backward(&dgate, gate_cache, grads)?,
-            &block.up_proj.backward(&dup, up_cache, grads)?,
-        )?;
+        let dgate = matrix(dgate, dout.dim(0)?, self.config.intermediate_size)?;
+        let dup = matrix(dup, dout.dim(0)?, self.config.intermediate_size)?;
+        let (normed, _) = self.norm_rows(&cache.mid, &block.post_attention_layernorm)?;
+        let mut dnormed = vec![0f32; normed.elem_count()];
+        block.gate_proj.backward(&dgate, &normed, gate_cache, grads, Some(&mut dnormed))?;
+        block.up_proj.backward(&dup, &normed, up_cache, grads, Some(&mut dnormed))?;
         let dmid = self.norm_rows_backward(
             &dnormed,
             &cache.mid,
@@ -280,12 +303,23 @@ impl Llama {
         )?;
         let dmid = add(dout, &dmid)?;
 
-        let dattended = block.o_proj.backward(&dmid, o_cache, grads)?;
+        let attended = pick(&cache.attended, picked)?;
+        let mut dattended = vec![0f32; attended.elem_count()];
+        block.o_proj.backward(&dmid, &attended, o_cache, grads, Some(&mut dattended))?;
+        drop(attended);
+        let dattended = put_back(dattended, picked, rows);
+        let dmid = match picked {
+            None => dmid,
+            Some(_) => {
+                let width = self.config.hidden_size;
+                matrix(put_back(slice(&dmid)?.to_vec(), picked, rows), rows, width)?
+            }
+        };
         let mut dq = vec![0f32; cache.q.elem_count()];
         let mut dk = vec![0f32; cache.k.elem_count()];
         let mut dv = vec![0f32; cache.v.elem_count()];
         attention_backward(
-            &slice(&dattended)?,
+            &dattended,
             Saved {
                 q: &slice(&cache.q)?,
                 k: &slice(&cache.k)?,
@@ -305,13 +339,12 @@ impl Llama {
         let dq = matrix(dq, rows, heads.num_attention_heads * heads.head_dim)?;
         let dk = matrix(dk, rows, kv_width)?;
         let dv = matrix(dv, rows, kv_width)?;
-        let dnormed = add(
-            &add(
-                &block.q_proj.backward(&dq, q_cache, grads)?,
-                &block.k_proj.backward(&dk, k_cache, grads)?,
-            )?,
-            &block.v_proj.backward(&dv, v_cache, grads)?,
-        )?;
+        let (normed, _) = self.norm_rows(&cache.x, &block.input_layernorm)?;
+        let mut dnormed = goes_on.then(|| vec![0f32; normed.elem_count()]);
+        block.q_proj.backward(&dq, &normed, q_cache, grads, dnormed.as_deref_mut())?;
+        block.k_proj.backward(&dk, &normed, k_cache, grads, dnormed.as_deref_mut())?;
+        block.v_proj.backward(&dv, &normed, v_cache, grads, dnormed.as_deref_mut())?;
+        let Some(dnormed) = dnormed else { return Ok(dmid) };
         let dx = self.norm_rows_backward(
             &dnormed,
             &cache.x,
@@ -322,7 +355,7 @@ impl Llama {
         add(&dmid, &dx)
     }
 
-    /// Final norm, output matrix and loss at the targets' rows only.
+    /// Final norm, output matrix and loss; `hidden` has the targets' rows only.
     fn head(
         &self,
         hidden: &Tensor,
@@ -331,29 +364,29 @@ impl Llama {
         grads: Option<&mut Grads>,
     ) -> Result<(Vec<TargetLoss>, Option<Tensor>)> {
         let width = self.config.hidden_size;
-        let rows = || batch.targets.iter().map(|target| target.row as usize);
-        let picked = gather(hidden, rows())?;
-        let (normed, inv_rms) = self.norm_rows(&picked, &self.norm)?;
-        let logits = normed.matmul(&self.output().value.t()?)?;
+        let (normed, inv_rms) = self.norm_rows(hidden, &self.norm)?;
+        let logits = self.output().project(&normed)?;
         let targets: Vec<u32> = batch.targets.iter().map(|target| target.token).collect();
         let weights: Vec<f32> = batch.targets.iter().map(|target| target.weight * scale).collect();
         let mut dlogits = slice(&logits)?.to_vec();
+        drop(logits);
         let losses = cross_entropy(&mut dlogits, &targets, &weights);
         let losses = losses.into_iter().map(|(loss, hit)| TargetLoss { loss, hit }).collect();
         let Some(grads) = grads else {
             return Ok((losses, None));
         };
         let dlogits = matrix(dlogits, targets.len(), self.config.vocab_size)?;
-        if self.output().is_trained() {
-            grads.add(self.output(), dlogits.t()?.matmul(&normed)?)?;
+        if let Some(output) = self.output().trained() {
+            let mut doutput = vec![0f32; self.config.vocab_size * width];
+            let (dlogits, normed) = (slice(&dlogits)?, slice(&normed)?);
+            let dlogits = Mat::new(&dlogits, targets.len());
+            add_product(&mut doutput, 1.0, dlogits.t(), Mat::new(&normed, targets.len()));
+            grads.add(output, matrix(doutput, self.config.vocab_size, width)?)?;
         }
-        let dnormed = dlogits.matmul(&self.output().value)?;
-        let dpicked = self.norm_rows_backward(&dnormed, &picked, &inv_rms, &self.norm, grads)?;
-        let mut dhidden = vec![0f32; batch.tokens.len() * width];
-        for (row, grad) in rows().zip(slice(&dpicked)?.chunks_exact(width)) {
-            dhidden[row * width..][..width].copy_from_slice(grad);
-        }
-        Ok((losses, Some(matrix(dhidden, batch.tokens.len(), width)?)))
+        let mut dnormed = vec![0f32; normed.elem_count()];
+        self.output().add_input_gradient(&dlogits, &mut dnormed)?;
+        let dhidden = self.norm_rows_backward(&dnormed, hidden, &inv_rms, &self.norm, grads)?;
+        Ok((losses, Some(dhidden)))
     }
 
     fn norm_rows(&self, x: &Tensor, gain: &Param) -> Result<(Tensor, Vec<f32>)> {
@@ -366,7 +399,7 @@ impl Llama {
 
     fn norm_rows_backward(
         &self,
-        dy: &Tensor,
+        dy: &[f32],
         x: &Tensor,
         inv_rms: &[f32],
         gain: &Param,
@@ -376,7 +409,7 @@ impl Llama {
         let mut dx = vec![0f32; rows * cols];
         let mut dgain = gain.is_trained().then(|| vec![0f32; cols]);
         rms_norm_backward(
-            &slice(dy)?,
+            dy,
             &slice(x)?,
             &slice(&gain.value)?,
             inv_rms,
@@ -389,6 +422,13 @@ impl Llama {
         matrix(dx, rows, cols)
     }
 
+    fn activate(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        let (rows, cols) = gate.dims2()?;
+        let mut activated = vec![0f32; rows * cols];
+        swiglu(&slice(gate)?, &slice(up)?, &mut activated);
+        matrix(activated, rows, cols)
+    }
+
     fn rotate(&self, x: &Tensor, positions: &[u32], inverse: bool) -> Result<Tensor> {
         let (rows, cols) = x.dims2()?;
         let mut rotated = slice(x)?.to_vec();
@@ -397,14 +437,29 @@ impl Llama {
     }
 }
 
-fn gather(table: &Tensor, rows: impl Iterator<Item = usize>) -> Result<Tensor> {
+/// The rows whose output predicts something.
+fn target_rows(batch: &Batch) -> Result<Vec<usize>> {
+    ensure!(!batch.targets.is_empty(), "a batch that predicts nothing has no loss");
+    Ok(batch.targets.iter().map(|target| target.row as usize).collect())
+}
+
+/// The `picked` rows of `table`, or all of them.
+fn pick(table: &Tensor, picked: Option<&[usize]>) -> Result<Tensor> {
+    let Some(rows) = picked else { return Ok(table.clone()) };
     let width = table.dim(1)?;
     let data = slice(table)?;
-    let mut picked = Vec::new();
-    let mut count = 0;
-    for row in rows {
-        picked.extend_from_slice(&data[row * width..][..width]);
-        count += 1;
+    let mut values = Vec::with_capacity(rows.len() * width);
+    rows.iter().for_each(|row| values.extend_from_slice(&data[row * width..][..width]));
+    matrix(values, rows.len(), width)
+}
+
+/// The gradient of [`pick`]: zero in all other of `count` rows.
+fn put_back(values: Vec<f32>, picked: Option<&[usize]>, count: usize) -> Vec<f32> {
+    let Some(rows) = picked else { return values };
+    let width = values.len() / rows.len();
+    let mut all = vec![0f32; count * width];
+    for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
+        all[row * width..][..width].copy_from_slice(values);
     }
-    matrix(picked, count, width)
+    all
 }

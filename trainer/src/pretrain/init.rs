@@ -41,7 +41,7 @@ pub fn init_llama(config: &ModelConfig, seed: u64) -> Result<Llama> {
         let name = |module: &str| format!("model.layers.{layer}.{module}.weight");
         let mut linear = |module: &str, out: usize, input: usize, writes: bool| -> Result<Linear> {
             let std = if writes { 0.0 } else { 0.5 / (input as f64).sqrt() };
-            Ok(Linear { weight: param(name(module), normal(out, input, std)?), lora: None })
+            Ok(Linear { weight: param(name(module), normal(out, input, std)?).into(), lora: None })
         };
         let q_proj = linear("self_attn.q_proj", q, hidden, false)?;
         let k_proj = linear("self_attn.k_proj", kv, hidden, false)?;
@@ -65,7 +65,7 @@ pub fn init_llama(config: &ModelConfig, seed: u64) -> Result<Llama> {
     let norm = param("model.norm.weight".into(), ones()?);
     Ok(Llama {
         config: config.clone(),
-        embed_tokens,
+        embed_tokens: embed_tokens.into(),
         blocks,
         norm,
         lm_head: None,

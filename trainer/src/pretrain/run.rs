@@ -155,7 +155,7 @@ pub fn pretrain(
     let directory = RunDirectory(directory.to_owned());
     let grammar = Grammar::load()?;
     let tokenizer = tokenizer(&directory, &grammar, recipe)?;
-    let workers = Workers::new(threads)?;
+    let workers = Workers::new(threads, recipe.shards)?;
     let mut model = init_llama(&recipe.model, recipe.seed)?;
     let mut optimizer =
         Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });

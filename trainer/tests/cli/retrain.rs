@@ -98,3 +98,27 @@ fn killed_retrains_end_with_the_same_adapter() {
     }
     assert!(!place.path("out/checkpoint.safetensors").exists());
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
+    let place = Workplace::for_training();
+    let train = "train data.jsonl --out out --base base.gguf --num-train-epochs 3 \
+        --per-device-train-batch-size 2 --threads 1";
+    let train: Vec<&str> = train.split_whitespace().collect();
+    let dry = place.run(&[&train[..], &["--dry-run"]].concat()).expect_success();
+    assert!(!place.path("out").exists());
+    for part in ["examples  ", "steps     ", "tokens    ", "minutes expected on 1 threads"] {
+        assert!(dry.out.contains(part), "{part}: {}", dry.out);
+    }
+    place.run(&train).expect_success();
+    let metrics = fs::read_to_string(place.path("out/metrics.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let figure = |name: &str| -> u64 {
+        let line = dry.out.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    assert_eq!(rows.len() as u64, figure("steps"));
+    let tokens: u64 = rows.iter().map(|row| row["tokens"].as_u64().unwrap()).sum();
+    assert_eq!(tokens, figure("tokens"), "what was announced is what was done");
+}
