@@ -23,6 +23,11 @@ cargo xtask setup
 cargo xtask dist
     Builds the site into web/dist.
 
+cargo xtask bench train [--steps N] [--threads N] [--shape embedded|smollm2-135m]
+    Our trainer and PEFT in turn on the sample data: examples/s, tokens/s, peak memory, same
+    losses. Needs Python 3; its packages go into target/bench/venv, or come with the Python that
+    LOTWISE_PYTHON names.
+
 cargo xtask serve [--port N]
     Serves web/dist as it is.
 
@@ -50,6 +55,8 @@ pub enum Command {
     Verify,
     /// Install tools, browser and Node.js.
     Setup,
+    /// Compare the trainer with PEFT.
+    BenchTrain(crate::bench::Options),
     /// Build the site.
     Dist,
     /// Serve the built site.
@@ -66,7 +73,11 @@ pub enum Command {
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
     let name = arguments.next().unwrap_or_else(|| "--help".into());
     if name == "bench" {
-        return Ok(Command::Bench(arguments.collect()));
+        let arguments: Vec<String> = arguments.collect();
+        return match arguments.split_first() {
+            Some((what, options)) if what == "train" => parse_bench_train(options),
+            _ => Ok(Command::Bench(arguments)),
+        };
     }
     let (mut serve, mut port) = (true, PORT);
     while let Some(argument) = arguments.next() {
@@ -94,6 +105,27 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
     })
 }
 
+fn parse_bench_train(options: &[String]) -> Result<Command> {
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    let mut bench = crate::bench::Options { steps: 5, threads, shape: None };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let value = options.next().map(String::as_str).unwrap_or_default();
+        let number = || match value.parse() {
+            Ok(number @ 1..=1000) => Ok(number),
+            _ => bail!("{option}: expected 1 to 1000, found {value:?}"),
+        };
+        match option.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "--steps" => bench.steps = number()?,
+            "--threads" => bench.threads = number()?,
+            "--shape" => bench.shape = Some(value.to_owned()),
+            _ => bail!("bench train: unknown option {option:?}\n\n{USAGE}"),
+        }
+    }
+    Ok(Command::BenchTrain(bench))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +143,11 @@ mod tests {
             Command::Demo { serve: false, port: 0 }
         );
         assert_eq!(parse("serve --port 9000").unwrap(), Command::Serve { port: 9000 });
+        let bench = crate::bench::Options { steps: 2, threads: 3, shape: Some("x".into()) };
+        assert_eq!(
+            parse("bench train --steps 2 --threads 3 --shape x").unwrap(),
+            Command::BenchTrain(bench)
+        );
         assert_eq!(parse("verify --help").unwrap(), Command::Help);
         let arguments = vec!["browser".to_owned(), "--help".to_owned()];
         assert_eq!(parse("bench browser --help").unwrap(), Command::Bench(arguments));
@@ -124,6 +161,8 @@ mod tests {
             ("demo --fast", "unknown option"),
             ("demo --port", "--port"),
             ("serve --port 70000", "70000"),
+            ("bench train --steps 0", "--steps"),
+            ("bench train --fast", "unknown option"),
         ] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.contains(said), "{line}: {error}");

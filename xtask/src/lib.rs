@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)]
 
 mod args;
+mod bench;
 mod clock;
 mod demo;
 mod files;
@@ -54,6 +55,7 @@ pub fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
             cargo.args(["run", "--release", "--quiet", "--package", "bench", "--"]);
             process::run(cargo.args(arguments).current_dir(&workspace.root))?;
         }
+        Command::BenchTrain(options) => bench::train(&workspace, &options)?,
         Command::Dist => site::dist(&workspace, &Cancel::default())?,
         Command::Serve { port } => site::serve(&workspace, port)?,
     }
