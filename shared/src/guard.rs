@@ -28,7 +28,7 @@ pub use list::{GUARD_FILE, GuardList};
 pub use spelling::{Correction, Reading};
 pub use words::identifier_words;
 
-use list::{entry, fact, salt_bytes};
+use list::{Product, entry, fact, salt_bytes};
 use words::{
     Word, has_digit, is_date, is_number, is_quantity, key, near, sentence, shape, stems, words,
 };
@@ -67,7 +67,7 @@ pub struct Guard {
     facts: HashSet<String>,
     answers: HashSet<String>,
     vocabulary: BTreeSet<String>,
-    products: BTreeSet<BTreeSet<String>>,
+    products: BTreeSet<Product>,
     subject_required: bool,
 }
 

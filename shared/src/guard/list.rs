@@ -43,9 +43,19 @@ pub struct GuardList {
     /// neither has no answer.
     #[serde(default)]
     pub subject_required: bool,
-    /// For each product: the words of its name, and their beginnings.
+    /// The products.
     #[serde(default)]
-    pub products: BTreeSet<BTreeSet<String>>,
+    pub products: BTreeSet<Product>,
+}
+
+/// The name of a product, in hashes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// Its words.
+    pub words: BTreeSet<String>,
+    /// Beginnings of its words: what it may be cut short to.
+    pub beginnings: BTreeSet<String>,
 }
 
 impl GuardList {
@@ -157,7 +167,9 @@ impl GuardList {
         }
         salt_bytes(&self.salt)?;
         let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts, &self.answers];
-        for hash in hashes.into_iter().chain(&self.products).flatten() {
+        for hash in
+            hashes.into_iter().chain(self.products.iter().flat_map(Product::hashes)).flatten()
+        {
             check_sha256(GUARD_FILE, hash)?;
         }
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
@@ -168,6 +180,17 @@ impl GuardList {
             }),
             None => Ok(()),
         }
+    }
+}
+
+impl Product {
+    fn hashes(&self) -> [&BTreeSet<String>; 2] {
+        [&self.words, &self.beginnings]
+    }
+
+    /// Whether a hashed word stands in the name, cut short or not.
+    pub(super) fn has(&self, hashed: &str) -> bool {
+        self.hashes().iter().any(|hashes| hashes.contains(hashed))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::list::entry;
+use super::list::{Product, entry};
 use super::words::{Word, has_digit, is_date};
 use super::{Guard, GuardList};
 use crate::Result;
@@ -23,14 +23,14 @@ impl GuardList {
     pub fn add_product(&mut self, name: &str) -> Result<()> {
         let salt = super::list::salt_bytes(&self.salt)?;
         let words: Vec<String> = super::words::words(name).into_iter().map(|w| w.text).collect();
-        let prefixes = words.iter().filter(|word| !has_digit(word)).flat_map(|word| {
+        let beginnings = words.iter().filter(|word| !has_digit(word)).flat_map(|word| {
             let ends = word.char_indices().skip(MIN_PREFIX).map(|(at, _)| at);
             ends.map(|end| word[..end].to_owned())
         });
-        let product: BTreeSet<String> =
-            words.iter().cloned().chain(prefixes).map(|word| entry(&salt, &word)).collect();
-        if !product.is_empty() {
-            self.products.insert(product);
+        let beginnings = beginnings.map(|word| entry(&salt, &word)).collect();
+        let words: BTreeSet<String> = words.iter().map(|word| entry(&salt, word)).collect();
+        if !words.is_empty() {
+            self.products.insert(Product { words, beginnings });
         }
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Guard {
     /// Whether a word stands in the name of a known product, or begins one of its words.
     pub(super) fn is_name(&self, word: &str) -> bool {
         let entry = entry(&self.salt, &word.to_uppercase());
-        self.products.iter().any(|product| product.contains(&entry))
+        self.products.iter().any(|product| product.has(&entry))
     }
 
     /// The words of a question that name a product which no record has; empty if there is none.
@@ -53,7 +53,7 @@ impl Guard {
         for word in words {
             let text = word.text.as_str();
             let hashed = entry(&self.salt, text);
-            let in_a_name = self.products.iter().any(|product| product.contains(&hashed));
+            let in_a_name = self.products.iter().any(|product| product.has(&hashed));
             let plain = !has_digit(text);
             if plain
                 && !in_a_name
@@ -67,8 +67,15 @@ impl Guard {
             }
         }
         let has_word = names.keys().any(|text| !has_digit(text) && text.len() >= MIN_PREFIX);
-        let one_has_all =
-            |product: &BTreeSet<String>| names.values().all(|hashed| product.contains(hashed));
+        // Named in full, a product may have words around it that nobody has heard; but another
+        // strength is another product.
+        let asked: BTreeSet<&String> = names.values().collect();
+        let one_has_all = |product: &Product| {
+            let in_full = product.words.iter().all(|word| asked.contains(word));
+            names
+                .iter()
+                .all(|(text, hashed)| product.has(hashed) || in_full && never_heard.contains(text))
+        };
         if !has_word || self.products.iter().any(one_has_all) {
             return Vec::new();
         }
@@ -110,6 +117,7 @@ mod tests {
             "batch number amlodipine tablets please",
             "lot of metop. succ.",
             "which tablets",
+            "whatever shelf has metoprolol succinate",
             "what is the batch number",
             "the product",
             "is 5 the number",
@@ -122,6 +130,11 @@ mod tests {
     fn unknown_products_are_named() {
         for (question, words) in [
             ("What is the product code for Sertraline Capsules?", &["SERTRALINE", "CAPSULES"][..]),
+            ("whatever shelf has metoprolol", &["WHATEVER", "SHELF"]),
+            (
+                "lot amlodipine besylate tablets 5 mg 10",
+                &["AMLODIPINE", "BESYLATE", "TABLETS", "5", "MG", "10"],
+            ),
             ("lot of sertraline tablets", &["SERTRALINE"]),
             ("batch of amlodipine succinate", &["AMLODIPINE", "SUCCINATE"]),
             ("lot amlodipine tablets 2.5 mg", &["AMLODIPINE", "TABLETS", "2.5", "MG"]),

@@ -127,7 +127,8 @@ fn rejects_lists_that_are_not_of_this_format() {
         list.vocabulary.insert("Voy756".into());
     });
     spoil(|list| {
-        list.products.insert(["Quetiapine".into()].into());
+        let words = ["Quetiapine".to_owned()].into();
+        list.products.insert(super::list::Product { words, beginnings: BTreeSet::new() });
     });
     spoil(|list| list.salt = "00".into());
     spoil(|list| list.salt = "+1".repeat(16));

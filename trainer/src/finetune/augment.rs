@@ -20,6 +20,8 @@ const NEAR_MISS: f64 = 0.6;
 /// Questions about unknown products among those about unknown batches.
 const UNKNOWN_PRODUCT: f64 = 0.15;
 
+/// Share of the questions about a batch that name it by its product.
+const BY_PRODUCT: f64 = 0.08;
 /// Share of the paraphrases that ask by what the answer names, where it names something.
 const IMPLIED: f64 = 0.3;
 
@@ -62,6 +64,8 @@ pub struct Dataset<'g> {
     pub batches: Vec<String>,
     pub(super) products: Vec<String>,
     known: BTreeMap<String, Known>,
+    /// By batch: its product, where no other batch is of the same.
+    product_of: BTreeMap<String, String>,
     /// Mends slips of the finger as the page will; without batches there is no list to do it by.
     reader: Option<shared::Guard>,
 }
@@ -138,8 +142,10 @@ impl<'g> Dataset<'g> {
             batches: batches.into_iter().collect(),
             products: products.into_iter().collect(),
             known,
+            product_of: BTreeMap::new(),
             reader: None,
         };
+        dataset.product_of = dataset.products_of_batches();
         if !dataset.batches.is_empty() {
             let list = dataset.guard_list(READER_SALT)?;
             dataset.reader = Some(shared::Guard::new(&list)?);
@@ -259,12 +265,28 @@ impl<'g> Dataset<'g> {
         if !fact.implied.is_empty() && rng.chance(IMPLIED) {
             field = rng.pick(&fact.implied);
         }
-        let subject = if topic.by_batch {
-            Subject::Batch(&topic.subject)
-        } else {
-            Subject::Product(&topic.subject)
+        let subject = match &fact.batch {
+            Some(batch) if topic.by_batch => self.subject(batch, &topic.subject, field, rng),
+            _ if topic.by_batch => Subject::Batch(&topic.subject),
+            _ => Subject::Product(&topic.subject),
         };
         Some(self.grammar.question(field, subject, split, noise, rng))
+    }
+
+    /// A batch, as `written`, or now and then the product that no other batch is of.
+    fn subject<'a>(
+        &'a self,
+        batch: &str,
+        written: &'a str,
+        field: &Field,
+        rng: &mut ChaCha8Rng,
+    ) -> Subject<'a> {
+        match self.product_of.get(batch) {
+            Some(product) if !identifies(field) && rng.chance(BY_PRODUCT) => {
+                Subject::Product(product)
+            }
+            _ => Subject::Batch(written),
+        }
     }
 
     /// A question about a batch or product that doesn't exist.
@@ -356,12 +378,11 @@ impl<'g> Dataset<'g> {
                 !name.is_empty()
                     && known.pairs.iter().any(|pair| name.iter().all(|word| pair.contains(word)))
             });
-            let identity = [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME]
-                .contains(&field.key.as_str());
-            if known.keys.contains(&field.key) || says_known || identity {
+            if known.keys.contains(&field.key) || says_known || identifies(&field) {
                 continue;
             }
-            let question = self.grammar.question(&field, Subject::Batch(batch), split, noise, rng);
+            let subject = self.subject(batch, batch, &field, rng);
+            let question = self.grammar.question(&field, subject, split, noise, rng);
             let answer = shared::REFUSAL.to_owned();
             return Some(Example { question, answer, origin: Origin::MissingField });
         }
@@ -379,6 +400,11 @@ impl Fact {
         let topic = self.topic.as_ref()?;
         Some((topic.field.as_ref()?.key.clone(), topic))
     }
+}
+
+/// Whether a field says which batch or product is meant.
+fn identifies(field: &Field) -> bool {
+    [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME].contains(&field.key.as_str())
 }
 
 /// Fields whose name the answer says and the question doesn't: "Reactor R-204 was used" answers

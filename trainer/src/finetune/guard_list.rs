@@ -1,10 +1,10 @@
 //! What the guard of an adapter has to know, taken from the data it was trained on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::augment::Dataset;
+use super::augment::{Dataset, Fact};
 use super::recognise::replace_ignoring_case;
 use crate::corpus::PRODUCT_NAME;
 
@@ -41,18 +41,21 @@ impl Dataset<'_> {
 
     /// Products as questions and answers name them.
     fn product_names(&self) -> BTreeSet<String> {
-        let mut names: BTreeSet<String> = self.products.iter().cloned().collect();
+        self.facts.iter().filter_map(product_name).collect()
+    }
+
+    /// By batch: its product, where no other batch is of the same.
+    pub(super) fn products_of_batches(&self) -> BTreeMap<String, String> {
+        let mut batches: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        let mut products: BTreeMap<String, String> = BTreeMap::new();
         for fact in &self.facts {
-            if fact.field_key().is_some_and(|(key, _)| key == PRODUCT_NAME) {
-                let asked: BTreeSet<String> = plain_words(&fact.pair.question).collect();
-                let said = fact.answer.split_whitespace().filter(|word| {
-                    let plain = plain_words(word).collect::<Vec<_>>();
-                    !plain.is_empty() && !plain.iter().all(|word| asked.contains(word))
-                });
-                names.insert(said.collect::<Vec<_>>().join(" "));
+            if let (Some(batch), Some(product)) = (fact.batch.as_deref(), product_name(fact)) {
+                batches.entry(product.to_lowercase()).or_default().insert(batch);
+                products.insert(batch.to_owned(), product);
             }
         }
-        names
+        products.retain(|_, product| batches[&product.to_lowercase()].len() == 1);
+        products
     }
 
     /// Ordinary words: those of the grammar and of the user's own questions. Names of products
@@ -74,6 +77,26 @@ impl Dataset<'_> {
         words.retain(|word| !names.contains(word));
         words
     }
+}
+
+/// The product that a pair names: in its question, or as its answer.
+fn product_name(fact: &Fact) -> Option<String> {
+    let topic = fact.topic.as_ref()?;
+    if !topic.by_batch {
+        return Some(topic.subject.clone());
+    }
+    if topic.field.as_ref()?.key != PRODUCT_NAME {
+        return None;
+    }
+    let asked: BTreeSet<String> = plain_words(&fact.pair.question).collect();
+    let said = fact.answer.split_whitespace().filter(|word| {
+        let plain = plain_words(word).collect::<Vec<_>>();
+        let number = plain.is_empty() && word.contains(|c: char| c.is_numeric());
+        number || plain.iter().any(|word| !asked.contains(word))
+    });
+    let name = said.collect::<Vec<_>>().join(" ");
+    let name = name.trim_end_matches('.').to_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 /// The runs of letters in a text, in lower case.
@@ -136,6 +159,31 @@ mod tests {
         for asked in ["batch of amlodipine succinate", "percent yield of sertraline", "the yield"] {
             assert!(matches!(guard.check(asked), GuardVerdict::Unknown(_)), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_batch_has_the_product_that_no_other_batch_is_of() {
+        let grammar = Grammar::load().unwrap();
+        let mut pairs = pairs();
+        pairs.push(pair(
+            "What is the product name for batch RM5530A?",
+            "The product name for batch RM5530A is Ramipril Capsules 2.5 mg.",
+            "RM5530A",
+        ));
+        let of = |pairs: &[Pair]| Dataset::new(&grammar, pairs).unwrap().products_of_batches();
+        let expected = [
+            ("KTR218", "Metoprolol Succinate"),
+            ("RM5530A", "Ramipril Capsules 2.5 mg"),
+            ("VOY756", "Amlodipine Besylate Tablets"),
+        ];
+        let owned = expected.map(|(batch, product)| (batch.to_owned(), product.to_owned()));
+        assert_eq!(of(&pairs), owned.into());
+        pairs.push(pair(
+            "What is the product name for batch KTR281?",
+            "The product name for batch KTR281 is Metoprolol Succinate.",
+            "KTR281",
+        ));
+        assert!(!of(&pairs).contains_key("KTR218") && !of(&pairs).contains_key("KTR281"));
     }
 
     #[test]
