@@ -182,9 +182,16 @@ fn training_data(path: &Path, adapter: &AdapterDir, files: &[PairFile]) -> Resul
             data.sha256
         );
     }
+    refuse_overlaps(&data, files)?;
+    Ok(data)
+}
+
+/// # Errors
+/// Questions that the data trains in the same or nearly the same words.
+pub(super) fn refuse_overlaps(data: &PairFile, files: &[PairFile]) -> Result<()> {
     // The data itself may be asked: it measures what was remembered, and is called that.
     for file in files.iter().filter(|file| file.sha256 != data.sha256) {
-        let found = overlaps(&data, file);
+        let found = overlaps(data, file);
         if found.is_empty() {
             continue;
         }
@@ -193,7 +200,7 @@ fn training_data(path: &Path, adapter: &AdapterDir, files: &[PairFile]) -> Resul
              measure memory, not understanding. Take them out of one of the files:",
             file.path.display(),
             found.len(),
-            path.display()
+            data.path.display()
         );
         for Overlap { line, question, trained_line, trained, similarity } in &found {
             let _ = write!(
@@ -204,11 +211,11 @@ fn training_data(path: &Path, adapter: &AdapterDir, files: &[PairFile]) -> Resul
         }
         bail!(text);
     }
-    Ok(data)
+    Ok(())
 }
 
 /// Chooses the threshold for undecided answers, makes the self-test, and records both.
-fn prepare(
+pub(super) fn prepare(
     base: &Base,
     path: &Path,
     data: &PairFile,
@@ -269,7 +276,8 @@ fn changes(new: &Report, old: &Report) -> String {
     text
 }
 
-fn write_report(
+/// Writes the validation report to `directory`.
+pub(super) fn write_report(
     directory: &Path,
     adapter: AdapterDir,
     measured: Measured,
@@ -335,8 +343,8 @@ fn settings(adapter: &AdapterDir, how: Measuring) -> Settings {
 }
 
 /// The report, and what it was counted from.
-struct Measured {
-    report: Report,
+pub(super) struct Measured {
+    pub(super) report: Report,
     replies: Vec<Reply>,
 }
 
@@ -350,17 +358,7 @@ impl Measured {
 }
 
 /// Asks the adapter every question. `None` if it was interrupted.
-pub(super) fn measure(
-    base: &Base,
-    adapter: AdapterDir,
-    files: &[PairFile],
-    how: Measuring,
-) -> Result<Option<Report>> {
-    let measured = measure_by(base, adapter, files, how, &FieldNames::new())?;
-    Ok(measured.map(|measured| measured.report))
-}
-
-fn measure_by(
+pub(super) fn measure_by(
     base: &Base,
     adapter: AdapterDir,
     files: &[PairFile],

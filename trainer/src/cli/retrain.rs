@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args as ClapArgs;
-use shared::{RECORD_FILE, check_version_name};
+use shared::{RECORD_FILE, REPORT_FILE, check_version_name};
 
-use super::eval::{Measuring, measure, read_questions, record};
+use super::eval::{
+    Measuring, measure_by, prepare, read_questions, record, refuse_overlaps, write_report,
+};
 use super::publish;
 use super::recipe::RunOptions;
 use super::train::{CHECKPOINT_FILE, read_data, train};
@@ -15,8 +17,7 @@ use crate::adapter_dir::AdapterDir;
 use crate::cli::INTERRUPTED;
 use crate::cli::common::{AdaptersOption, BaseOption, SamplerPreset, print, threads};
 use crate::corpus::Grammar;
-use crate::data::trained_questions_among;
-use crate::eval::FileReport;
+use crate::eval::field_names;
 use crate::finetune::{Dataset, Run, is_record_of};
 use crate::publish::{PublishOptions, Store, TRIAL_QUESTION, publish_adapter, published_as};
 use crate::retrain::Gate;
@@ -25,10 +26,12 @@ use crate::retrain::Gate;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 One command for the monthly update:
-  1. check the data and the questions; a question file must not contain trained questions, except
-     the data file itself
+  1. check the data and the questions; a question file must not contain trained questions, in the
+     same or nearly the same words, except the data file itself
   2. train an adapter in OUT, or go on with the run that was interrupted there
-  3. measure it, and the current adapter, on every file of questions, as trainer eval does
+  3. choose its threshold for undecided answers, make its self-test, and measure it, and the
+     current adapter, on every file of questions, as trainer eval --data --record does; the
+     validation report, report.html and report.json, is written to OUT and published with it
   4. publish it if every file reaches the three limits, and no share is worse than the current
      adapter's by more than the allowance
 Otherwise it stops with the reasons and exit code 1; what is published stays as it was, and the
@@ -102,18 +105,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let questions = read_questions(&args.questions)?;
     for file in &questions {
         file.check(&base.prompt, base.config.context_length)?;
-        let known = trained_questions_among(&data, file);
-        ensure!(
-            file.sha256 == data.sha256 || known.is_empty(),
-            "{} asks {} questions that {} trains, {:?} in line {} for one: they would measure \
-             memory, not understanding; take them out of one of the files",
-            file.path.display(),
-            known.len(),
-            args.data.display(),
-            known[0].question,
-            known[0].line
-        );
     }
+    refuse_overlaps(&data, &questions)?;
     let store = Store::new(&args.adapters.adapters);
     let index = store.load_or_new()?;
     let current = match index.current.is_some() && !args.no_compare {
@@ -148,14 +141,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         guard: true,
         threads: threads(args.run.threads),
     };
-    let Some(new) = measure(&base, adapter, &questions, how)? else {
+    let Some(calibration) = prepare(&base, &args.out, &data, &dataset, how)? else {
         return Ok(interrupted());
     };
-    record(&args.out.join(RECORD_FILE), &new.files, how.sampler)?;
-    let old: Vec<FileReport> = match current {
-        None => Vec::new(),
-        Some(current) => match measure(&base, current, &questions, how)? {
-            Some(report) => report.files,
+    let names = field_names(&dataset);
+    // Read again: it has its threshold and its self-test now.
+    let adapter = AdapterDir::open(&args.out)?;
+    let Some(measured) = measure_by(&base, adapter, &questions, how, &names)? else {
+        return Ok(interrupted());
+    };
+    record(&args.out.join(RECORD_FILE), &measured.report.files, how.sampler)?;
+    let old = match current {
+        None => None,
+        Some(current) => match measure_by(&base, current, &questions, how, &names)? {
+            Some(measured) => Some(measured.report),
             None => return Ok(interrupted()),
         },
     };
@@ -165,14 +164,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         min_refusal: args.min_refusal,
         allowance: args.allowance,
     };
-    let decision = gate.decide(&new.files, &old);
+    let before = old.as_ref().map_or(&[][..], |report| &report.files);
+    let decision = gate.decide(&measured.report.files, before);
     print(&decision.table)?;
+    // Last, since it names the hashes of the other files.
+    write_report(&args.out, AdapterDir::open(&args.out)?, measured, Some(calibration), old)?;
     if !decision.reasons.is_empty() {
         bail!(
-            "not published, what was published before is unchanged:\n  {}\nsee the wrong answers \
-             with trainer eval --adapter {} --questions FILE.jsonl",
+            "not published, what was published before is unchanged:\n  {}\nthe wrong answers are in {}",
             decision.reasons.join("\n  "),
-            args.out.display()
+            args.out.join(REPORT_FILE).display()
         );
     }
     let options = PublishOptions {

@@ -30,6 +30,10 @@ fn a_retrain_publishes_once_and_refuses_what_got_worse() {
     assert!(first.out.contains("published v1"), "{}", first.out);
     assert_eq!(place.index()["versions"]["v1"]["metrics"]["q"]["refusal"], 1.0);
 
+    let record = fs::read_to_string(place.path("adapters/v1/lotwise.json")).unwrap();
+    assert!(record.contains("\"undecided\"") && record.contains("\"self_test\""), "{record}");
+    assert!(place.path("adapters/v1/report.html").exists());
+
     let again = place.run(&retrain(PLAIN)).expect_success();
     assert!(again.out.contains("nothing to do: this adapter is the current version, v1"));
 
