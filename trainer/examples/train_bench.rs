@@ -24,7 +24,7 @@ use shared::{
 use trainer::corpus::{Grammar, stream};
 use trainer::data::read_pairs;
 use trainer::finetune::{
-    Dataset, LoraShape, Preset, Recipe, Run, SHARDS, Stepper, Storage, adapter_of, attach_lora,
+    Dataset, LoraShape, Preset, Recipe, Run, Stepper, Storage, adapter_of, attach_lora,
     llama_from_base,
 };
 use trainer::input::load_base;
@@ -257,9 +257,10 @@ fn run(directory: &Path, threads: usize) -> Result<()> {
             step.iter().map(segment).collect()
         })
         .collect();
-    let workers = Workers::new(threads, SHARDS)?;
+    let shards = Storage::for_base(&base).shards();
+    let workers = Workers::new(threads, shards)?;
     let mut adamw = AdamW::new(AdamWConfig::default());
-    let stepper = Stepper { prefix: base.prompt.prefix_ids(), recipe: &recipe, seed: SEED };
+    let stepper = Stepper { prefix: base.prompt.prefix_ids(), recipe: &recipe, seed: SEED, shards };
     let mut out = io::stdout().lock();
     writeln!(out, "ready=1")?;
     let mut steps = batches.iter().enumerate().cycle();

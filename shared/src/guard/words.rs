@@ -105,10 +105,11 @@ pub(crate) fn key(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect()
 }
 
-/// A whole answer as it is compared: its words, whatever their case and the marks between them.
+/// A whole answer as it is compared: to the letter but for case, spaces and the stop at its end,
+/// since "< 0.05" and "0.05" are two results.
 pub(crate) fn sentence(text: &str) -> String {
-    let words: Vec<String> = words(text).into_iter().map(|word| word.text).collect();
-    words.join(" ")
+    let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
+    words.join(" ").trim_end_matches('.').to_owned()
 }
 
 /// Letters as `A`, digits as `9`, connectors as written: "VOY-756" is "AAA-999".

@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn only_whole_answers_are_on_record() {
         let guard = guard(&pairs());
-        assert!(guard.is_on_record("the percent yield for batch KTR218 is 94.6 %"));
+        assert!(guard.is_on_record(" the percent yield for  batch KTR218 is 94.6%"));
+        assert!(!guard.is_on_record("The percent yield for batch KTR218 is < 94.6%."));
         assert!(!guard.is_on_record("The actual yield for batch KTR218 is 94.6%."));
     }
 

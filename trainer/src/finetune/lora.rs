@@ -40,6 +40,15 @@ impl Storage {
         let parameters: usize = tensors.map(|t| t.shape.iter().product::<usize>()).sum();
         if parameters > F32_PARAMETERS { Self::File } else { Self::F32 }
     }
+
+    /// Shards of an optimizer step, the same on every machine: few, since each computes the prefix
+    /// anew; more for a large base, whose kept forward pass is large too.
+    pub fn shards(self) -> usize {
+        match self {
+            Self::F32 => 2,
+            Self::File => 4,
+        }
+    }
 }
 
 /// The base's weights as the browser will use them, frozen.

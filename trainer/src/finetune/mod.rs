@@ -18,4 +18,4 @@ pub use output::{is_record_of, salt, write_outcome};
 pub use probe::{Probe, probe};
 pub use recipe::{Augmentation, Preset, Recipe, SchedulerType};
 pub use run::{CurvePoint, Outcome, Run};
-pub use step::{SHARDS, Stepped, Stepper};
+pub use step::{Stepped, Stepper};

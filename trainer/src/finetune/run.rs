@@ -14,7 +14,7 @@ use super::checkpoint::{self, Position};
 use super::lora::{LoraShape, Storage, adapter_of, attach_lora, llama_from_base};
 use super::metrics::{Metrics, Row};
 use super::recipe::{Recipe, SchedulerType};
-use super::step::{SHARDS, Stepped, Stepper};
+use super::step::{Stepped, Stepper};
 use crate::interrupt;
 use crate::nn::{AdamW, AdamWConfig, Batch, Dropout, Llama, Schedule, Segment, Workers};
 
@@ -104,8 +104,8 @@ impl Run<'_> {
         let segments = self.segments(examples)?;
         let batches: Vec<&[Segment]> = segments.chunks(recipe.effective_batch()).collect();
         let schedule = self.schedule(batches.len());
-        let workers = Workers::new(self.threads, SHARDS)?;
         let stepper = self.stepper();
+        let workers = Workers::new(self.threads, stepper.shards)?;
         let mut metrics = Metrics::open(self.checkpoint, at.step)?;
         let epochs_per_step = recipe.num_train_epochs as f64 / batches.len().max(1) as f64;
         let stop = interrupt::flag()?;
@@ -181,7 +181,12 @@ impl Run<'_> {
 
     /// What the steps of this run have in common.
     pub fn stepper(&self) -> Stepper<'_> {
-        Stepper { prefix: self.base.prompt.prefix_ids(), recipe: self.recipe, seed: self.seed }
+        Stepper {
+            prefix: self.base.prompt.prefix_ids(),
+            recipe: self.recipe,
+            seed: self.seed,
+            shards: Storage::for_base(self.base).shards(),
+        }
     }
 
     /// Token ids behind the shared prefix; only the answer and its end are learned.

@@ -6,10 +6,6 @@ use super::recipe::Recipe;
 use crate::corpus::stream;
 use crate::nn::{AdamW, Batch, Dropout, Grads, Llama, Segment, TargetLoss, Workers};
 
-/// Shards of an optimizer step: the same on every machine, see [`Workers`]. Each computes the prefix
-/// anew, so there are few; further threads share a shard's products.
-pub const SHARDS: usize = 2;
-
 /// What all steps of a run have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Stepper<'a> {
@@ -19,6 +15,8 @@ pub struct Stepper<'a> {
     pub recipe: &'a Recipe,
     /// Seed of the dropout.
     pub seed: u64,
+    /// Shards of a step, see [`super::Storage::shards`].
+    pub shards: usize,
 }
 
 /// What a step did.
@@ -47,12 +45,12 @@ impl Stepper<'_> {
         step: usize,
         learning_rate: f64,
     ) -> Result<Stepped> {
-        let parts = shards(batch);
+        let parts = shards(batch, self.shards);
         let done = {
             let model = &*model;
             workers.map(parts.len(), |index| {
                 let packed = Batch::pack(self.prefix, parts[index].iter().copied());
-                let rng = stream(self.seed, "dropout", (step * SHARDS + index) as u64);
+                let rng = stream(self.seed, "dropout", (step * self.shards + index) as u64);
                 let mut dropout = Dropout { p: f64::from(self.recipe.lora_dropout), rng };
                 let mut grads = Grads::new(model.slots);
                 let losses = model.losses_and_grads(&packed, 1.0, &mut dropout, &mut grads)?;
@@ -86,16 +84,16 @@ impl Stepper<'_> {
     /// Tokens that [`Self::step`] sends forward for a batch: the prefix once a shard.
     pub fn tokens(&self, batch: &[Segment]) -> u64 {
         let own: usize = batch.iter().map(|segment| segment.tokens.len()).sum();
-        (shards(batch).len() * self.prefix.len() + own) as u64
+        (shards(batch, self.shards).len() * self.prefix.len() + own) as u64
     }
 }
 
 /// About the same number of tokens in each: from the longest segment on, each goes to the shard that
 /// has the fewest.
-fn shards(batch: &[Segment]) -> Vec<Vec<&Segment>> {
+fn shards(batch: &[Segment], count: usize) -> Vec<Vec<&Segment>> {
     let mut segments: Vec<&Segment> = batch.iter().collect();
     segments.sort_by_key(|segment| std::cmp::Reverse(segment.tokens.len()));
-    let mut parts = vec![(0, Vec::new()); SHARDS.min(batch.len())];
+    let mut parts = vec![(0, Vec::new()); count.min(batch.len())];
     for segment in segments {
         if let Some((tokens, part)) = parts.iter_mut().min_by_key(|(tokens, _)| *tokens) {
             *tokens += segment.tokens.len();
@@ -115,9 +113,9 @@ mod tests {
             |length: usize| Segment { tokens: vec![1; length], weights: vec![1.0; length] };
         let batch: Vec<Segment> = [9, 3, 8, 4, 1, 7].map(segment).into();
         let lengths: Vec<Vec<usize>> =
-            shards(&batch).iter().map(|s| s.iter().map(|s| s.tokens.len()).collect()).collect();
+            shards(&batch, 2).iter().map(|s| s.iter().map(|s| s.tokens.len()).collect()).collect();
         assert_eq!(lengths, [[9, 4, 3], [8, 7, 1]]);
-        assert_eq!(shards(&batch[..1]).len(), 1);
-        assert!(shards(&[]).is_empty());
+        assert_eq!(shards(&batch[..1], 2).len(), 1);
+        assert!(shards(&[], 2).is_empty());
     }
 }
