@@ -128,7 +128,7 @@ fn rejects_lists_that_are_not_of_this_format() {
     });
     spoil(|list| {
         let words = ["Quetiapine".to_owned()].into();
-        list.products.insert(list::Product { words, beginnings: BTreeSet::new() });
+        list.products.insert(Product { words, beginnings: BTreeSet::new() });
     });
     spoil(|list| list.salt = "00".into());
     spoil(|list| list.salt = "+1".repeat(16));

@@ -38,6 +38,7 @@ A question whose answer is null expects the refusal. The table gives
   value match    questions whose answer states every number, identifier, date and name of it
   hallucination  answers that state such a value from neither the reference nor the question
   refusal        questions without an answer that were refused
+(an answer that is not on record is withheld, as on the page, and counts as refused)
 each with the bound that the number of questions allows at 95 % confidence (Clopper-Pearson), and
 lists every wrong answer. A wrong answer is a result, not a failure: the exit code is 0.
 

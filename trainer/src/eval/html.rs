@@ -45,8 +45,9 @@ impl Evidence {
              number, identifier, date and name of the reference is in the answer. \
              <b>Hallucination</b>: the answer states such a value that is neither in the reference \
              nor in the question. <b>Refusal</b>: of the questions that the records cannot answer, \
-             those refused. <b>Standing</b>: not marked unverified or undecided. <b>Standing, but \
-             wrong</b>: what a reader could be misled by.</p>"
+             those refused. An answer that is not on record word for word is withheld: it states \
+             nothing and counts as refused. <b>Standing</b>: neither withheld nor undecided. \
+             <b>Standing, but wrong</b>: what a reader could be misled by.</p>"
                 .to_owned();
         let rows = self.evaluation.files.iter().map(|f| (short(&f.file), &f.metrics)).collect();
         html += &table("questions", rows);
