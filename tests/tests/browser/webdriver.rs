@@ -193,10 +193,11 @@ impl Browser {
         let file = self.until(&format!("{id} has downloaded a file"), || {
             let files = fs::read_dir(self.0.downloads()).expect("the folder of downloads");
             let mut paths = files.map(|file| file.expect("a file").path());
-            // While it is being written it has another ending.
+            // While it is being written it has another ending, or is still empty.
             paths.find(|path| {
                 path.extension()
                     .is_some_and(|end| ["json", "jsonl", "csv"].iter().any(|e| end == *e))
+                    && fs::metadata(path).is_ok_and(|file| file.len() > 0)
             })
         });
         let bytes = fs::read(&file).expect("the downloaded file");

@@ -201,6 +201,9 @@ fn content_length(url: &str, response: &Response) -> Result<usize, SiteError> {
     })
 }
 
+/// Steps of `performance.now` where the page is not isolated.
+const CLOCK_STEP_MS: f64 = 0.1;
+
 /// One prompt and the tokens behind it.
 fn measure(
     model: &Model,
@@ -229,7 +232,8 @@ fn measure(
     }
     let decoded = scope::now_ms();
     *cache_bytes = cache.bytes() as u64;
-    let rate = |tokens: usize, ms: f64| tokens as f64 * 1000.0 / ms;
+    // A tiny model may need less than a step of the clock: a rate of infinity is no JSON.
+    let rate = |tokens: usize, ms: f64| tokens as f64 * 1000.0 / ms.max(CLOCK_STEP_MS);
     Ok(BenchRun {
         prefill_tps: rate(request.prompt_tokens, prefilled - started),
         decode_tps: rate(request.decode_tokens, decoded - prefilled),
