@@ -28,7 +28,7 @@ use shared::{PromptFormat, sha256_hex};
 pub use consistency::normalise;
 pub use error::{BadLines, Problem};
 pub use feedback::{Applied, Change, apply_feedback, pairs_to_jsonl, read_feedback};
-pub use overlap::{Overlap, overlaps, trained_questions_among};
+pub use overlap::{Overlap, overlaps};
 
 use crate::input::read_input;
 use line::{Line, parse_line};

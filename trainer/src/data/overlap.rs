@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::Serialize;
 use shared::identifier_words;
 
-use super::{Pair, PairFile, normalise};
+use super::{PairFile, normalise};
 
 /// Length of the pieces that wordings are compared by, characters.
 const GRAM: usize = 4;
@@ -67,18 +67,6 @@ pub fn overlaps(data: &PairFile, file: &PairFile) -> Vec<Overlap> {
     found
 }
 
-/// The pairs of `file` whose question, as [`normalise`] compares it, is a question or paraphrase
-/// of `data`.
-pub fn trained_questions_among<'a>(data: &PairFile, file: &'a PairFile) -> Vec<&'a Pair> {
-    let trained: HashSet<String> = data
-        .pairs
-        .iter()
-        .flat_map(|pair| std::iter::once(&pair.question).chain(&pair.paraphrases))
-        .map(|question| normalise(question))
-        .collect();
-    file.pairs.iter().filter(|pair| trained.contains(&normalise(&pair.question))).collect()
-}
-
 fn identifiers(question: &str) -> BTreeSet<String> {
     identifier_words(question).into_iter().collect()
 }
@@ -96,6 +84,7 @@ fn jaccard(a: &HashSet<String>, b: &HashSet<String>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Pair;
 
     fn file(questions: &[&str]) -> PairFile {
         let pair = |(index, question): (usize, &&str)| Pair {

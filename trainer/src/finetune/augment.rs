@@ -451,11 +451,11 @@ fn words_of(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::recognise::find_ignoring_case;
     use super::*;
 
-    fn pair(question: &str, answer: &str, batch: &str) -> Pair {
+    pub(crate) fn pair(question: &str, answer: &str, batch: &str) -> Pair {
         Pair {
             question: question.into(),
             answer: Some(answer.into()),

@@ -31,10 +31,11 @@ impl Dataset<'_> {
                 list.add_facts(batch, &fact.answer)?;
             }
         }
-        for product in self.product_names() {
-            list.add_product(&product)?;
+        let products = self.product_names();
+        for product in &products {
+            list.add_product(product)?;
         }
-        list.add_words(self.vocabulary().iter().map(String::as_str));
+        list.add_words(self.vocabulary(&products).iter().map(String::as_str));
         list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
         Ok(list)
     }
@@ -60,7 +61,7 @@ impl Dataset<'_> {
 
     /// Ordinary words: those of the grammar and of the user's own questions. Names of products
     /// are none.
-    fn vocabulary(&self) -> BTreeSet<String> {
+    fn vocabulary(&self, products: &BTreeSet<String>) -> BTreeSet<String> {
         let mut words: BTreeSet<String> = self
             .grammar
             .sentences()
@@ -72,8 +73,7 @@ impl Dataset<'_> {
                 words.extend(plain_words(&question));
             }
         }
-        let names = self.product_names();
-        let names: BTreeSet<String> = names.iter().flat_map(|name| plain_words(name)).collect();
+        let names: BTreeSet<String> = products.iter().flat_map(|name| plain_words(name)).collect();
         words.retain(|word| !names.contains(word));
         words
     }
@@ -111,18 +111,7 @@ mod tests {
     use super::*;
     use crate::corpus::Grammar;
     use crate::data::Pair;
-
-    fn pair(question: &str, answer: &str, batch: &str) -> Pair {
-        Pair {
-            question: question.into(),
-            answer: Some(answer.into()),
-            batch: Some(batch.into()),
-            source: None,
-            paraphrases: Vec::new(),
-            kind: None,
-            line: 1,
-        }
-    }
+    use crate::finetune::augment::tests::pair;
 
     fn guard(pairs: &[Pair]) -> Guard {
         let grammar = Grammar::load().unwrap();
