@@ -27,6 +27,10 @@ const ID_SHAPES: [&str; 18] = [
     "AA99A99",
 ];
 
+/// Share of measured values that are limits or have a remark: what the base never wrote, no adapter
+/// makes it write.
+const QUALIFIED: f64 = 0.1;
+
 const CODE_SHAPES: [&str; 17] = [
     "AA999A99",
     "AAA-9999",
@@ -236,8 +240,57 @@ fn grouped(number: usize, thousands: bool) -> String {
     text
 }
 
+/// Whether a laboratory may report a value of this kind as a limit or with a remark.
+fn is_measured(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Percent
+            | Kind::Mass
+            | Kind::Volume
+            | Kind::Temperature
+            | Kind::Humidity
+            | Kind::Ph
+            | Kind::Pressure
+            | Kind::Length
+            | Kind::Concentration
+            | Kind::Ppm
+            | Kind::Force
+    )
+}
+
+/// `value` as a limit, with a tolerance or with a remark, as in "< 0.05 EU/mL" or "98.4 % (n=6)".
+fn qualified(value: &str, rng: &mut ChaCha8Rng) -> String {
+    let sign = rng.word(&["<", "<", "\u{2264}", ">", "\u{2265}", "~"]);
+    match rng.int(0, 6) {
+        0 | 1 => format!("{sign} {value}"),
+        2 => format!("{sign}{value}"),
+        3 => {
+            format!("{} {value}", rng.word(&["NMT", "NLT", "not more than", "less than", "about"]))
+        }
+        4 => format!("{value} \u{b1} {}", decimal(0.1, 5.0, 1, rng)),
+        5 => {
+            format!("{value} ({})", rng.word(&["n=6", "n = 10", "mean", "average", "calc.", "max"]))
+        }
+        _ => format!("{value}{}", rng.word(&["*", " [1]", " + tare", " #2", " = limit"])),
+    }
+}
+
 /// A value for `field` of batch `id`.
 pub fn value(
+    field: &Field,
+    id: &str,
+    notation: &Notation,
+    words: &Words,
+    rng: &mut ChaCha8Rng,
+) -> String {
+    let value = plain_value(field, id, notation, words, rng);
+    if is_measured(field.kind) && rng.chance(QUALIFIED) {
+        return qualified(&value, rng);
+    }
+    value
+}
+
+fn plain_value(
     field: &Field,
     id: &str,
     notation: &Notation,
