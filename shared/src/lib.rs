@@ -41,8 +41,8 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, and marks answers with values that
 //! no record states. The [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
-//! and [`AdapterRecord::check`] whether it fits the base at hand; its [`UndecidedRule`] says how
-//! unsure is too unsure. An [`Assessment`] puts all that into one mark under the answer, an
+//! and [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how readily
+//! the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An [`Assessment`] puts all that into one mark under the answer, an
 //! [`AuditRecord`] keeps question and answer, and a [`FeedbackRecord`] what a reader says to it.
 //!
 //! # Trust in bytes
@@ -69,6 +69,7 @@ mod model;
 mod prompt;
 mod quant;
 mod record;
+mod refusal;
 mod rng;
 mod sampler;
 mod session;
@@ -106,6 +107,7 @@ pub use record::{
     AdapterRecord, GoldenQuestion, INTENDED_USE, LossPoint, RECORD_FILE, RecordBase, SelfTest,
     TrainStats,
 };
+pub use refusal::RefusalBias;
 pub use rng::Rng;
 pub use sampler::{Choice, Sampler, SamplerConfig};
 pub use session::{Answer, Scores, Session, Step, StopReason};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::hash::check_sha256;
 use crate::manifest::is_utc_time;
-use crate::{BaseIdentity, Error, PromptFormat, Result, UndecidedRule};
+use crate::{BaseIdentity, Error, PromptFormat, RefusalBias, Result, UndecidedRule};
 
 /// File name of the record in an adapter's directory.
 pub const RECORD_FILE: &str = "lotwise.json";
@@ -50,6 +50,9 @@ pub struct AdapterRecord {
     /// Results of the evaluation, once there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Map<String, Value>>,
+    /// How readily the model refuses, once that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal_bias: Option<RefusalBias>,
     /// When an answer counts as undecided, once a threshold was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undecided: Option<UndecidedRule>,
@@ -178,6 +181,9 @@ impl AdapterRecord {
                 return refuse("train", "finite numbers", value.to_string());
             }
         }
+        if let Some(bias) = &self.refusal_bias {
+            bias.validate()?;
+        }
         if let Some(rule) = &self.undecided {
             rule.validate()?;
         }
@@ -245,6 +251,7 @@ mod tests {
                 loss_curve: vec![LossPoint { step: 1, loss: 3.5 }],
             },
             metrics: None,
+            refusal_bias: None,
             undecided: None,
             self_test: None,
             approved_answers: Some(["It is 98.2 %.".to_owned()].into()),

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::exchange::{Exchange, Pass, SoloExchange};
 use crate::model::{KvCache, Model};
 use crate::sampler::{Sampler, SamplerConfig};
-use crate::{AnswerTrie, ConfidenceScore, Error, PromptFormat, Result, TokenStream};
+use crate::{
+    AnswerTrie, ConfidenceScore, Error, PromptFormat, REFUSAL, RefusalBias, Result, TokenStream,
+};
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +103,8 @@ pub struct Session<E: Exchange = SoloExchange> {
     exchange: E,
     cache: KvCache,
     prefix_len: usize,
+    /// The refusal's first token, and what is added to its logit.
+    refusal: (u32, f32),
     answering: Option<Answering>,
 }
 
@@ -149,13 +153,27 @@ impl<E: Exchange> Session<E> {
             });
         }
         let cache = model.new_cache();
-        let mut session = Self { model, prompt, exchange, cache, prefix_len: 0, answering: None };
+        let refusal = prompt.encode_pair("", REFUSAL)?.answer[0];
+        let mut session = Self {
+            model,
+            prompt,
+            exchange,
+            cache,
+            prefix_len: 0,
+            refusal: (refusal, 0.0),
+            answering: None,
+        };
         let prefix = session.prompt.prefix_ids().to_vec();
         if !prefix.is_empty() {
             session.forward(&prefix)?;
         }
         session.prefix_len = session.cache.len();
         Ok(session)
+    }
+
+    /// Answers with an adapter's [`RefusalBias`] from now on, or without one.
+    pub fn set_refusal_bias(&mut self, bias: Option<&RefusalBias>) {
+        self.refusal.1 = bias.map_or(0.0, |bias| bias.logit);
     }
 
     /// Asks a question; what was left of the answer before it is dropped.
@@ -222,7 +240,7 @@ impl<E: Exchange> Session<E> {
         if let Some(stop) = answering.stop {
             return Ok(Step::End(stop));
         }
-        let logits = match answering.tokens.last() {
+        let mut logits = match answering.tokens.last() {
             Some(&token) => self.forward(&[token])?,
             None => {
                 let total = answering.question.len();
@@ -235,6 +253,11 @@ impl<E: Exchange> Session<E> {
                 logits
             }
         };
+        // Chosen for free answers; among approved ones it was not measured to help.
+        if answering.tokens.is_empty() && answering.approved.is_none() {
+            let (token, bias) = self.refusal;
+            logits[token as usize] += bias;
+        }
         let allowed = answering.approved.as_ref().map(|trie| trie.next(&answering.tokens));
         let choice = answering.sampler.next_among(&logits, allowed.as_deref())?;
         let probability = choice.probability;
@@ -393,6 +416,34 @@ mod tests {
         assert_eq!(answer.stop, StopReason::MaxTokens);
         assert_eq!(answer.scores, Scores { min_probability: least, product });
         assert_eq!(answer.text, base.tokenizer.decode(&answer.tokens).unwrap());
+    }
+
+    /// Strong enough, it makes any model refuse, or begin in another way. Approved answers are
+    /// chosen among as before.
+    #[test]
+    fn a_bias_moves_the_refusal_and_nothing_else() {
+        let base = base();
+        let ids = base.prompt.encode_pair("", REFUSAL).unwrap().answer;
+        let bias = |logit| RefusalBias { logit, questions: 1, questions_sha256: "a".repeat(64) };
+        let mut session = session(&base);
+        let mut first = |logit| {
+            session.set_refusal_bias(Some(&bias(logit)));
+            session.answer("Who?", sampling(1, 8)).unwrap()
+        };
+        assert_eq!(first(20.0).tokens[0], ids[0]);
+        let without = first(-20.0);
+        assert_ne!(without.tokens[0], ids[0]);
+        session.set_refusal_bias(None);
+        let plain = session.answer("Who?", sampling(1, 8)).unwrap();
+        assert_ne!(plain.tokens[0], ids[0], "the seed's own first token is another one");
+        let answers = ["It is 98.2 %.".to_owned()].into();
+        let approved = Arc::new(AnswerTrie::new(&answers, &base.prompt).unwrap());
+        let among = |session: &mut Session, logit: Option<f32>| {
+            session.set_refusal_bias(logit.map(bias).as_ref());
+            session.answer_among("Who?", sampling(1, 99), Some(approved.clone())).unwrap()
+        };
+        assert_eq!(among(&mut session, Some(20.0)), among(&mut session, None));
+        assert_eq!(among(&mut session, Some(-20.0)), among(&mut session, None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, AnswerTrie, Base, GUARD_FILE, Guard,
     GuardList, INDEX_FILE, Model, PromptFormat, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE,
-    RankSlice, UndecidedRule,
+    RankSlice, RefusalBias, Session, UndecidedRule,
 };
 
 use crate::input::read_input;
@@ -44,10 +44,24 @@ pub struct Served {
     pub prompt: PromptFormat,
     /// The guard in front of the model.
     pub guard: Option<Guard>,
+    /// How readily the model refuses.
+    pub refusal_bias: Option<RefusalBias>,
     /// When an answer is undecided.
     pub undecided: Option<UndecidedRule>,
     /// The answers of approved-answers mode, where the adapter permits it.
     pub approved: Option<Arc<AnswerTrie>>,
+}
+
+impl Served {
+    /// A session that answers as the page does.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn session(&self) -> Result<Session> {
+        let mut session = Session::new(self.model.clone(), self.prompt.clone())?;
+        session.set_refusal_bias(self.refusal_bias.as_ref());
+        Ok(session)
+    }
 }
 
 impl AdapterDir {
@@ -140,15 +154,17 @@ impl AdapterDir {
             Some(record) => base.prompt.with_system(&record.system_prompt)?,
             None => base.prompt.clone(),
         };
-        let (mut undecided, mut answers) = (None, None);
+        let (mut refusal_bias, mut undecided, mut answers) = (None, None, None);
         if let Some(record) = self.record {
+            refusal_bias = record.refusal_bias;
             (undecided, answers) = (record.undecided, record.approved_answers);
         }
         let approved = answers
             .map(|answers| AnswerTrie::new(&answers, &prompt).map(Arc::new))
             .transpose()
             .with_context(|| format!("the approved answers of {}", self.path.display()))?;
-        Ok(Served { model: Arc::new(model), prompt, guard: self.guard, undecided, approved })
+        let guard = self.guard;
+        Ok(Served { model: Arc::new(model), prompt, guard, refusal_bias, undecided, approved })
     }
 
     /// How a report names it.

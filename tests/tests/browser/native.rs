@@ -30,8 +30,10 @@ impl Native {
         let guard = GuardList::parse(&file(GUARD_FILE)).expect("a list of identifiers");
         let model = Model::load_merged(&base, RankSlice::SOLO, &adapter).expect("a merged model");
         let prompt = base.prompt.with_system(&record.system_prompt).expect("a prompt");
+        let mut session = Session::new(model, prompt).expect("a session");
+        session.set_refusal_bias(record.refusal_bias.as_ref());
         Self {
-            session: Session::new(model, prompt).expect("a session"),
+            session,
             guard: Guard::new(&guard).expect("a guard"),
             rule: record.undecided,
             version: version.to_owned(),

@@ -103,7 +103,7 @@ fn replay(args: &Replay) -> Result<ExitCode> {
         shown: adapter.name(),
     };
     let served = adapter.serve(&base)?;
-    let mut session = Session::new(served.model.clone(), served.prompt.clone())?;
+    let mut session = served.session()?;
     let (mut same, mut others) = (0, 0);
     let mut differences = String::new();
     read_log(&args.log, |record| {
@@ -241,6 +241,7 @@ mod tests {
             model: model.clone(),
             prompt: base.prompt.clone(),
             guard: Some(shared::Guard::new(&list).unwrap()),
+            refusal_bias: None,
             undecided: None,
         };
         Fixture { served, session: Session::new(model, base.prompt).unwrap() }

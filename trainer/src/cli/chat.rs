@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let served = adapter.serve(&base)?;
     let mut chat = Chat {
-        session: Session::new(served.model, served.prompt)?,
+        session: served.session()?,
         guard: served.guard.filter(|_| !args.no_guard),
         undecided: served.undecided,
         sampler: args.sampler.config(),

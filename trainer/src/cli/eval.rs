@@ -226,17 +226,20 @@ pub(super) fn prepare(
     let adapter = AdapterDir::open(path)?;
     let settings = settings(&adapter, how);
     let seed = adapter.record.as_ref().map_or(0, |record| record.seed);
-    let served = adapter.serve(base)?;
+    let mut served = adapter.serve(base)?;
     let stop = interrupt::flag()?;
     let Some(calibration) = calibrate(&served, dataset, seed, &settings, &stop)? else {
         return Ok(None);
     };
     let record_path = path.join(RECORD_FILE);
     let mut record = AdapterRecord::parse(&read_file(&record_path)?)?;
+    record.refusal_bias = Some(calibration.bias.clone());
     record.undecided = Some(calibration.rule.clone());
+    served.refusal_bias = record.refusal_bias.clone();
     record.self_test = Some(self_test(&served, &data.pairs)?);
     write_file(&record_path, &record.to_json()?)?;
-    let rule = &calibration.rule;
+    let (rule, bias) = (&calibration.rule, &calibration.bias);
+    eprintln!("refusal bias {:+.1}, chosen on {} validation questions", bias.logit, bias.questions);
     eprintln!(
         "undecided below {:.4} ({:?}): on {} validation questions {:.1} % stand, {:.2} % of them \
          wrong",

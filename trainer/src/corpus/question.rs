@@ -6,12 +6,15 @@ use super::grammar::{Field, Grammar};
 use super::rng::Choose as _;
 
 /// Which half of the language is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Split {
     /// What the model is trained on.
     Train,
-    /// Templates and names that are kept from training.
-    Heldout,
+    /// Templates that are kept from training, and for this share of the questions names too.
+    Heldout {
+        /// 0 to 1.
+        names: f64,
+    },
 }
 
 /// How much a question is distorted.
@@ -65,7 +68,11 @@ impl Grammar {
     }
 
     fn wording(&self, field: &Field, split: Split, rng: &mut ChaCha8Rng) -> String {
-        let heldout = split == Split::Heldout;
+        let heldout_names = match split {
+            Split::Train => None,
+            Split::Heldout { names } => Some(names),
+        };
+        let heldout = heldout_names.is_some();
         if !heldout && !field.questions.is_empty() && rng.chance(0.5) {
             return rng.pick(&field.questions).clone();
         }
@@ -85,10 +92,11 @@ impl Grammar {
             .collect();
         let group = groups[rng.weighted(&weights)];
         let template = rng.pick(if heldout { &group.heldout } else { &group.templates });
-        let names = if heldout && !field.heldout_names.is_empty() && rng.chance(0.5) {
-            &field.heldout_names
-        } else {
-            &field.names
+        let names = match heldout_names {
+            Some(share) if !field.heldout_names.is_empty() && rng.chance(share) => {
+                &field.heldout_names
+            }
+            _ => &field.names,
         };
         let name = if rng.chance(0.25) { &names[0] } else { rng.pick(names) };
         template.replace("{f}", name)

@@ -53,7 +53,7 @@ pub fn ask_all(
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let work = || -> Result<Vec<(usize, Reply)>> {
-        let mut session = Session::new(served.model.clone(), served.prompt.clone())?;
+        let mut session = served.session()?;
         let mut replies = Vec::new();
         while !stop.load(Ordering::Relaxed) && !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);

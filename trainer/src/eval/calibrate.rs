@@ -7,18 +7,18 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use shared::{
-    ConfidenceScore, GoldenQuestion, SamplerConfig, SelfTest, Session, SoloExchange, StopReason,
-    UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
+    ConfidenceScore, GoldenQuestion, RefusalBias, SamplerConfig, SelfTest, SoloExchange,
+    StopReason, UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
 };
 
-use super::ask::{Settings, ask_all};
+use super::ask::{Reply, Settings, ask_all};
 use super::coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
 use super::report::FieldNames;
-use super::verdict::Verdict;
+use super::verdict::{Refusal, Verdict};
 use crate::adapter_dir::Served;
 use crate::data::Pair;
 use crate::files::to_jsonl;
-use crate::finetune::{Dataset, Origin};
+use crate::finetune::{Dataset, Example, Origin};
 
 /// The share of wrong answers among those that stand that a threshold is to leave at most.
 pub const WRONG_AT_MOST: f64 = 0.003;
@@ -28,6 +28,13 @@ pub const LEAST_COVERAGE: f64 = 0.8;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
 
+/// The refusal biases that are tried.
+const BIASES: [f32; 9] = [0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -3.5, -4.0];
+/// What the best bias is judged by: a reader's questions, one in four of which has no answer on
+/// record, and an invented answer is as bad as two that are refused or wrong.
+const UNANSWERABLE: f64 = 0.25;
+const INVENTED: f64 = 2.0;
+
 /// How often the validation questions are phrased.
 const DRAWS: u64 = 3;
 /// Golden questions of a self-test.
@@ -36,12 +43,29 @@ const GOLDEN: usize = 8;
 /// The threshold and how it was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Calibration {
+    /// What the adapter's record keeps of the readiness to refuse.
+    pub bias: RefusalBias,
+    /// What came of every bias that was tried.
+    pub biases: Vec<BiasQuality>,
     /// What the adapter's record keeps.
     pub rule: UndecidedRule,
     /// The curve of the rule's score over the validation questions.
     pub curve: Vec<CoveragePoint>,
     /// For every score: how well it tells right from wrong, and the coverage that it allows.
     pub scores: Vec<ScoreQuality>,
+}
+
+/// What comes of a refusal bias.
+#[derive(Debug, Clone, Serialize)]
+pub struct BiasQuality {
+    /// The bias.
+    pub logit: f32,
+    /// Of the questions with an answer: refused, or the answer withheld.
+    pub false_refusals: f64,
+    /// Of the same: answered, but not as they should be.
+    pub wrong: f64,
+    /// Of the questions about fields that a batch does not have: answered.
+    pub invented: f64,
 }
 
 /// How good a score is.
@@ -57,7 +81,7 @@ pub struct ScoreQuality {
     pub wrong: f64,
 }
 
-/// Chooses score and threshold on questions made from the training data in the grammar's held-out
+/// Chooses the refusal bias, then score and threshold, on questions made from the training data in the grammar's held-out
 /// wordings, which neither training nor a test uses; several phrasings of each. `None` if `stop`
 /// was raised.
 ///
@@ -79,19 +103,28 @@ pub fn calibrate(
     ensure!(!examples.is_empty(), "the training data gives no validation question");
     let lines = to_jsonl(&examples)?;
     let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
-    let open = Served { undecided: None, ..served.clone() };
-    let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
-        return Ok(None);
-    };
-    let verdicts: Vec<Verdict> = examples
-        .iter()
-        .zip(&replies)
-        .map(|(example, reply)| {
-            let refused = matches!(example.origin, Origin::UnknownBatch | Origin::MissingField);
-            let answer = (!refused).then(|| example.answer.clone());
-            Verdict::of(&pair(&example.question, answer), reply)
-        })
-        .collect();
+    let questions_sha256 = sha256_hex(lines.as_bytes());
+    let mut biases: Vec<BiasQuality> = Vec::new();
+    let mut chosen: Option<(f64, RefusalBias, Vec<Reply>, Vec<Verdict>)> = None;
+    for logit in BIASES {
+        let bias = RefusalBias {
+            logit,
+            questions: examples.len() as u64,
+            questions_sha256: questions_sha256.clone(),
+        };
+        let open = Served { refusal_bias: Some(bias.clone()), undecided: None, ..served.clone() };
+        let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
+            return Ok(None);
+        };
+        let verdicts = judge(&examples, &replies);
+        let quality = BiasQuality::of(logit, &verdicts);
+        let cost = quality.cost();
+        biases.push(quality);
+        if chosen.as_ref().is_none_or(|(least, ..)| cost < *least) {
+            chosen = Some((cost, bias, replies, verdicts));
+        }
+    }
+    let (_, bias, replies, verdicts) = chosen.context("no bias to try")?;
     let mut best: Option<(Vec<CoveragePoint>, UndecidedRule)> = None;
     let mut scores = Vec::new();
     for score in [ConfidenceScore::MinProbability, ConfidenceScore::Product] {
@@ -111,7 +144,7 @@ pub fn calibrate(
             score,
             below: point.below,
             questions: examples.len() as u64,
-            questions_sha256: sha256_hex(lines.as_bytes()),
+            questions_sha256: questions_sha256.clone(),
             coverage: point.coverage,
             wrong: point.wrong,
             wrong_at_most: WRONG_AT_MOST,
@@ -124,7 +157,41 @@ pub fn calibrate(
             best = Some((points, rule));
         }
     }
-    Ok(best.map(|(curve, rule)| Calibration { rule, curve: thin(curve, CURVE_POINTS), scores }))
+    Ok(best.map(|(curve, rule)| {
+        let curve = thin(curve, CURVE_POINTS);
+        Calibration { bias, biases, rule, curve, scores }
+    }))
+}
+
+impl BiasQuality {
+    fn of(logit: f32, verdicts: &[Verdict]) -> Self {
+        // The guard answers for the others.
+        let asked = |v: &&Verdict| v.refusal != Some(Refusal::Guard);
+        let share = |answerable: bool, test: fn(&Verdict) -> bool| {
+            let all = || verdicts.iter().filter(asked).filter(|v| v.answerable == answerable);
+            all().filter(|v| test(v)).count() as f64 / all().count().max(1) as f64
+        };
+        Self {
+            logit,
+            false_refusals: share(true, |v| v.refusal.is_some()),
+            wrong: share(true, |v| !v.right && v.refusal.is_none()),
+            invented: share(false, |v| v.refusal.is_none()),
+        }
+    }
+
+    fn cost(&self) -> f64 {
+        (1.0 - UNANSWERABLE) * (self.false_refusals + self.wrong)
+            + UNANSWERABLE * INVENTED * self.invented
+    }
+}
+
+fn judge(examples: &[Example], replies: &[Reply]) -> Vec<Verdict> {
+    let verdict = |(example, reply): (&Example, &Reply)| {
+        let refused = matches!(example.origin, Origin::UnknownBatch | Origin::MissingField);
+        let answer = (!refused).then(|| example.answer.clone());
+        Verdict::of(&pair(&example.question, answer), reply)
+    };
+    examples.iter().zip(replies).map(verdict).collect()
 }
 
 fn pair(question: &str, answer: Option<String>) -> Pair {
@@ -147,7 +214,7 @@ fn pair(question: &str, answer: Option<String>) -> Pair {
 pub fn self_test(served: &Served, pairs: &[Pair]) -> Result<SelfTest> {
     let tokens = self_test_tokens(served.model.config());
     let digest = logits_digest(&served.model, &tokens, &mut SoloExchange)?;
-    let mut session = Session::new(served.model.clone(), served.prompt.clone())?;
+    let mut session = served.session()?;
     let count = GOLDEN.min(pairs.len());
     let mut questions = Vec::new();
     for index in 0..count {

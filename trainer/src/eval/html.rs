@@ -28,6 +28,7 @@ impl Evidence {
         if let Some(previous) = &self.previous {
             page += &section("Against the previous adapter", &self.comparison(previous));
         }
+        page += &section("Refusals", &self.refusals());
         page += &section("Undecided answers", &self.undecided());
         page += &section("Results in detail", &self.details());
         page += &section("What was tested", &self.subject());
@@ -79,6 +80,34 @@ impl Evidence {
             }
         }
         html + "</table>"
+    }
+
+    fn refusals(&self) -> String {
+        let Some(bias) = &self.record.refusal_bias else {
+            return "<p>Nothing was changed in how readily the model refuses.</p>".to_owned();
+        };
+        let mut html = format!(
+            "<p>{:+.1} is added to the refusal's logit where a free answer begins. The number was \
+             chosen on the {} questions that the threshold below was chosen on (SHA-256 \
+             <code>{}</code>).</p>",
+            bias.logit, bias.questions, bias.questions_sha256
+        );
+        if let Some(calibration) = &self.calibration {
+            html += "<table><tr><th>bias<th>answer on record: refused<th>answered wrongly\
+                     <th>field not on record: answered</tr>";
+            for tried in &calibration.biases {
+                let _ = write!(
+                    html,
+                    "<tr><td>{:+.1}<td>{}<td>{}<td>{}</tr>",
+                    tried.logit,
+                    percent(tried.false_refusals),
+                    percent(tried.wrong),
+                    percent(tried.invented)
+                );
+            }
+            html += "</table>";
+        }
+        html
     }
 
     fn undecided(&self) -> String {

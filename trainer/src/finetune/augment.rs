@@ -28,6 +28,9 @@ const IMPLIED: f64 = 0.3;
 /// For a list that is never written down.
 const READER_SALT: &str = "00000000000000000000000000000000";
 
+/// What validation questions are asked in. Names that training never met are rarer than in a
+/// probe of the base: with half of them the questions are far harder than people's.
+const VALIDATION: Split = Split::Heldout { names: 0.2 };
 /// Distortion of validation questions.
 const VALIDATION_NOISE: Noise = Noise { rate: 0.2, typos: 0.0 };
 
@@ -212,8 +215,7 @@ impl<'g> Dataset<'g> {
         let mut rng = stream(seed, "validation", 0);
         let mut examples = Vec::new();
         for fact in &self.facts {
-            if let Some(question) = self.question(fact, Split::Heldout, VALIDATION_NOISE, &mut rng)
-            {
+            if let Some(question) = self.question(fact, VALIDATION, VALIDATION_NOISE, &mut rng) {
                 examples.push(Example {
                     question,
                     answer: fact.answer.clone(),
@@ -223,11 +225,10 @@ impl<'g> Dataset<'g> {
         }
         if !self.batches.is_empty() {
             let count = self.facts.len() / 2;
+            examples
+                .extend((0..count).map(|_| self.unknown(VALIDATION, VALIDATION_NOISE, &mut rng)));
             examples.extend(
-                (0..count).map(|_| self.unknown(Split::Heldout, VALIDATION_NOISE, &mut rng)),
-            );
-            examples.extend(
-                (0..count).filter_map(|_| self.missing(Split::Heldout, VALIDATION_NOISE, &mut rng)),
+                (0..count).filter_map(|_| self.missing(VALIDATION, VALIDATION_NOISE, &mut rng)),
             );
         }
         examples

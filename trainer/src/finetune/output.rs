@@ -83,6 +83,7 @@ fn record(run: &Run<'_>, outcome: &Outcome) -> Result<AdapterRecord> {
                 .collect(),
         },
         metrics: None,
+        refusal_bias: None,
         undecided: None,
         self_test: None,
         approved_answers: run.approved_answers.then(|| run.dataset.answers()),

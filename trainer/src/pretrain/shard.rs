@@ -26,6 +26,9 @@ const CLOSED_BOOK_SHARE: f64 = 0.85;
 const CLOSED_BOOK_MIX: [(Category, f64); 3] =
     [(Category::Known, 0.73), (Category::MissingField, 0.17), (Category::UnknownBatch, 0.10)];
 
+/// What the probes ask in.
+const HELDOUT: Split = Split::Heldout { names: 0.5 };
+
 /// Turns conversations into token ids in the chat format.
 pub struct Encoder {
     tokenizer: Tokenizer,
@@ -147,10 +150,10 @@ impl Data<'_> {
         let mut probes = Vec::new();
         for (name, category, split, noise) in [
             ("known", Category::Known, Split::Train, quiet),
-            ("known_heldout", Category::Known, Split::Heldout, quiet),
+            ("known_heldout", Category::Known, HELDOUT, quiet),
             ("known_noisy", Category::Known, Split::Train, Noise { rate: 1.0, typos: 0.0 }),
-            ("unknown_heldout", Category::UnknownBatch, Split::Heldout, quiet),
-            ("missing_heldout", Category::MissingField, Split::Heldout, quiet),
+            ("unknown_heldout", Category::UnknownBatch, HELDOUT, quiet),
+            ("missing_heldout", Category::MissingField, HELDOUT, quiet),
         ] {
             let mut rng = stream(self.seed, name, 0);
             let segments = (0..count)
@@ -167,7 +170,7 @@ impl Data<'_> {
             let mut segments = Vec::new();
             while segments.len() < count {
                 let (category, turn) =
-                    in_context(self.grammar, Split::Heldout, quiet, &mut rng).swap_remove(0);
+                    in_context(self.grammar, HELDOUT, quiet, &mut rng).swap_remove(0);
                 if category == wanted && turn.learn_answer {
                     let segment = self.encoder.segment(&[turn], true)?;
                     if segment.tokens.len() <= self.max_segment {

@@ -68,6 +68,7 @@ pub fn describe(adapter: &mut AdapterDir, base: &Base, data: &PairFile) -> Resul
             loss_curve: Vec::new(),
         },
         metrics: None,
+        refusal_bias: None,
         undecided: None,
         self_test: None,
         approved_answers: None,

@@ -3,9 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use shared::{
-    Base, SamplerConfig, Session, SoloExchange, StopReason, logits_digest, self_test_tokens,
-};
+use shared::{Base, SamplerConfig, SoloExchange, StopReason, logits_digest, self_test_tokens};
 
 use crate::adapter_dir::AdapterDir;
 
@@ -31,7 +29,7 @@ pub fn try_out(adapter: AdapterDir, base: &Base, question: &str) -> Result<Trial
     let merge_seconds = start.elapsed().as_secs_f64();
     let digest = logits_digest(&served.model, &self_test_tokens(&base.config), &mut SoloExchange)
         .with_context(|| format!("{shown} does not run"))?;
-    let mut session = Session::new(served.model, served.prompt)?;
+    let mut session = served.session()?;
     let answer = session
         .answer(question, SamplerConfig::exact())
         .with_context(|| format!("{shown} cannot answer {question:?}"))?;

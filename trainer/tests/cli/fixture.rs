@@ -164,6 +164,7 @@ fn record(base: &Base) -> AdapterRecord {
             loss_curve: vec![LossPoint { step: 1, loss: 3.5 }, LossPoint { step: 2, loss: 0.5 }],
         },
         metrics: None,
+        refusal_bias: None,
         undecided: None,
         self_test: None,
         approved_answers: None,

@@ -241,5 +241,8 @@ fn session(model: Model, header: &BaseHeader, adapter: &ReadAdapter) -> Result<S
         Some(record) => header.prompt.with_system(&record.system_prompt).map_err(bad)?,
         None => header.prompt.clone(),
     };
-    Session::new(model, prompt).map_err(bad)
+    let mut session = Session::new(model, prompt).map_err(bad)?;
+    session
+        .set_refusal_bias(adapter.record.as_ref().and_then(|record| record.refusal_bias.as_ref()));
+    Ok(session)
 }
