@@ -65,8 +65,10 @@ impl ThreadExchange {
         let target = (self.gathers + 1) * self.shared.ranks;
         self.shared.arrived.fetch_add(1, Ordering::AcqRel);
         let mut spins = 0;
-        while self.shared.arrived.load(Ordering::Acquire) < target {
-            if self.shared.lost.load(Ordering::Acquire) {
+        let here = || self.shared.arrived.load(Ordering::Acquire) >= target;
+        while !here() {
+            // A rank may arrive and end between two looks: what it brought counts.
+            if self.shared.lost.load(Ordering::Acquire) && !here() {
                 return Err(lost_rank());
             }
             spins += 1;
