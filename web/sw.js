@@ -1,9 +1,17 @@
-// Keeps the site's own files, so that the page opens offline. Model and adapter files are not its
-// business: the engine worker keeps those by their hash.
+// Keeps the site's own files, so that the page opens offline, and isolates the page from other
+// sites, which static servers often do not. Model and adapter files are not its business: the engine
+// worker keeps those by their hash.
 
 const SHELL = `lotwise-shell ${registration.scope}`;
 const START = registration.scope;
 const DATA = ['models/', 'adapters/'].map((folder) => START + folder);
+
+// Only a page that comes with these headers, and workers that do, are lent memory that workers
+// share. A first visit passes this file by: it runs on one processor core.
+const ISOLATION = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+};
 
 addEventListener('install', () => skipWaiting());
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));
@@ -39,6 +47,18 @@ async function part(request) {
   return kept ?? fetch(request);
 }
 
+/** The response with the headers of ISOLATION, as far as the server has not sent its own. */
+function isolated(response) {
+  // A redirect can only be passed on as it is.
+  if (response.type === 'opaqueredirect' || response.type === 'error') return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(ISOLATION)) {
+    if (!headers.has(name)) headers.set(name, value);
+  }
+  const { body, status, statusText } = response;
+  return new Response(body, { status, statusText, headers });
+}
+
 addEventListener('message', (event) => {
   if (Array.isArray(event.data?.keep)) event.waitUntil(keep(event.data.keep));
 });
@@ -47,5 +67,7 @@ addEventListener('fetch', (event) => {
   const { request } = event;
   const inScope = request.url.startsWith(START) && !DATA.some((path) => request.url.startsWith(path));
   if (request.method !== 'GET' || !inScope) return;
-  event.respondWith(request.mode === 'navigate' ? start(request) : part(request));
+  if (request.mode === 'navigate') event.respondWith(start(request).then(isolated));
+  else if (request.destination === 'worker') event.respondWith(part(request).then(isolated));
+  else event.respondWith(part(request));
 });

@@ -3,7 +3,7 @@
 
 use shared::{AuditRecord, Result};
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "sequence",
     "time",
     "question",
@@ -16,6 +16,7 @@ const COLUMNS: [&str; 21] = [
     "base_sha256",
     "engine_version",
     "engine_sha256",
+    "engine_ranks",
     "decoding",
     "temperature",
     "top_p",
@@ -50,6 +51,7 @@ pub fn table(lines: &[String]) -> Result<String> {
             event.base_sha256,
             event.engine.version,
             event.engine.sha256,
+            event.engine.ranks.map_or_else(String::new, |ranks| ranks.to_string()),
             word(&event.decoding),
             sampler.temperature.to_string(),
             sampler.top_p.to_string(),
@@ -70,7 +72,7 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn row(cells: &[String; 21]) -> String {
+fn row(cells: &[String; 22]) -> String {
     cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
@@ -106,7 +108,7 @@ mod tests {
             stop: Some(StopReason::EndToken),
             adapter: AuditAdapter { version: "v1".into(), sha256: "a".repeat(64) },
             base_sha256: "b".repeat(64),
-            engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64) },
+            engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64), ranks: None },
             sampler: SamplerConfig::production(),
             decoding: Decoding::Free,
         };

@@ -29,6 +29,12 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
+/// Processor cores: `1 core`, `2 cores`.
+#[must_use]
+pub fn cores(count: usize) -> String {
+    if count == 1 { "1 core".into() } else { format!("{count} cores") }
+}
+
 /// A share as a percentage that never rounds up to certainty: 0.9997 is `99.9 %`.
 #[must_use]
 pub fn percent(share: f32) -> String {

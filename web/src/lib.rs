@@ -3,14 +3,15 @@
 //! The newcomer's path: [`protocol`] (what page and worker say to each other), [`state`] (what the
 //! page shows, as one pure reducer), then for the browser only `app` and `components` (Yew, main
 //! thread) and `engine` (worker: fetch, verify, keep, merge, answer). Around them stand
-//! [`error`] (everything that can go wrong, with its next step), [`progress`], [`self_test`],
-//! [`csv`], [`format`] and [`catalog`].
+//! [`error`] (everything that can go wrong, with its next step), [`cores`], [`progress`],
+//! [`self_test`], [`csv`], [`format`] and [`catalog`].
 //!
 //! Two binaries share this library: `page` and `worker`. Everything outside `app`, `components`,
 //! `engine` and what these two share (`now`, `worker`) is free of browser types and tested natively.
 
 pub mod bench;
 pub mod catalog;
+pub mod cores;
 pub mod csv;
 pub mod error;
 pub mod format;

@@ -32,6 +32,8 @@ pub enum Stage {
     /// Starting the worker and reading the lists.
     #[default]
     Starting,
+    /// Measuring on how many cores the model is quickest.
+    Measuring,
     /// Loading and verifying files.
     Loading,
     /// Merging the adapter into the base and reading the prompt once.

@@ -7,12 +7,14 @@
 //! ```text
 //! page                       worker
 //!                        <-  Started
-//! UseCurrent             ->
+//! UseCores, UseCurrent   ->
 //!                        <-  Catalog, Progress*, Ready, Program    (or Failed)
 //! UseVersion | UseLocal  ->
 //!                        <-  Catalog, Progress*, Ready        (or Declined: the one before stays)
+//! UseCores               ->
+//!                        <-  as for UseVersion: what is loaded is loaded again
 //! Ask                    ->
-//!                        <-  Token*, Answered                 (or Guarded, QuestionFailed)
+//!                        <-  Reading*, Token*, Answered       (or Guarded, QuestionFailed)
 //! Stop                   ->                                    (between two tokens: Answered says so)
 //! SelfTest               ->
 //!                        <-  SelfTested
@@ -25,7 +27,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared::{AnswerVerdict, AuditEvent, Correction, Decoding, SamplerConfig, UndecidedRule};
 
-use crate::{bench::BenchResult, error::SiteError, progress::Progress, self_test::SelfTestReport};
+use crate::{
+    bench::BenchResult, cores::Cores, error::SiteError, progress::Progress,
+    self_test::SelfTestReport,
+};
 
 /// Number of a question on the page; answers carry it back.
 pub type QuestionId = u64;
@@ -34,6 +39,11 @@ pub type QuestionId = u64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToEngine {
+    /// Run on this many processor cores. What is loaded is loaded again.
+    UseCores {
+        /// What the reader wants.
+        cores: Cores,
+    },
     /// Load the base with the current adapter.
     UseCurrent,
     /// Load a published version.
@@ -95,6 +105,15 @@ pub enum ToPage {
         suggestions: Vec<Suggestion>,
         /// For the audit log.
         event: Box<AuditEvent>,
+    },
+    /// A part of a long question has been read; its answer has not begun.
+    Reading {
+        /// The question.
+        id: QuestionId,
+        /// Tokens read.
+        done: usize,
+        /// Tokens of the question.
+        total: usize,
     },
     /// One more piece of the answer.
     Token {
@@ -197,6 +216,8 @@ pub struct Loaded {
     pub cost: LoadCost,
     /// Name of the kernels that compute, such as `simd128`.
     pub kernels: String,
+    /// Number of ranks that compute, each on a processor core.
+    pub ranks: usize,
 }
 
 /// Identity of the base model.
@@ -253,7 +274,7 @@ pub struct LoadCost {
     pub total_ms: f64,
     /// Of these, milliseconds to merge the adapter and read the shared prompt.
     pub merge_ms: f64,
-    /// Size of the worker's WebAssembly memory in bytes.
+    /// Size of the WebAssembly memories of all ranks in bytes.
     pub memory_bytes: u64,
 }
 
@@ -291,7 +312,7 @@ pub struct Summary {
     pub corrections: Vec<Correction>,
     /// Why it ended.
     pub ending: Ending,
-    /// Size of the worker's WebAssembly memory in bytes.
+    /// Size of the WebAssembly memories of all ranks in bytes.
     pub memory_bytes: u64,
 }
 
@@ -321,7 +342,7 @@ pub(crate) mod tests {
             stop: Some(StopReason::EndToken),
             adapter: AuditAdapter { version: "v1".into(), sha256: "a".repeat(64) },
             base_sha256: "b".repeat(64),
-            engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64) },
+            engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64), ranks: None },
             sampler: SamplerConfig::exact(),
             decoding: Decoding::Free,
         })
@@ -336,6 +357,8 @@ pub(crate) mod tests {
             decoding: Decoding::Approved,
         };
         for message in [
+            ToEngine::UseCores { cores: Cores::Automatic },
+            ToEngine::UseCores { cores: Cores::Exactly(2) },
             ToEngine::UseCurrent,
             ToEngine::UseVersion { version: "2025-06".into() },
             ToEngine::UseLocal,
@@ -366,6 +389,7 @@ pub(crate) mod tests {
                 adapter: AdapterInfo::default(),
                 cost: LoadCost::default(),
                 kernels: "simd128".into(),
+                ranks: 2,
             })),
             ToPage::Failed(SiteError::NoSimd),
             ToPage::Program { sha256: "ab".repeat(32) },
@@ -383,6 +407,7 @@ pub(crate) mod tests {
                 }],
                 event: event(),
             },
+            ToPage::Reading { id: 1, done: 64, total: 70 },
             ToPage::Token { id: 1, text: "é".into() },
             ToPage::Answered { id: 1, summary, event: event() },
             ToPage::QuestionFailed {

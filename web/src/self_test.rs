@@ -156,7 +156,7 @@ pub(crate) mod tests {
             time: "2025-04-14T08:30:00Z".into(),
             site: "https://lotwise.plant/".into(),
             browser: "a browser".into(),
-            engine: AuditEngine { version: "0.1.0".into(), sha256: "e".repeat(64) },
+            engine: AuditEngine { version: "0.1.0".into(), sha256: "e".repeat(64), ranks: None },
             build: "b1".into(),
             kernels: "scalar".into(),
             base: BaseInfo::default(),

@@ -65,6 +65,10 @@ pub struct AuditEngine {
     pub version: String,
     /// SHA-256 of the program: the worker's WebAssembly, or the executable.
     pub sha256: String,
+    /// Number of ranks that computed, each on a processor core. The answer's bits don't depend on
+    /// it, and older logs don't have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<usize>,
 }
 
 /// What answers were possible.

@@ -14,7 +14,7 @@ fn event(question: &str) -> AuditEvent {
         stop: Some(StopReason::EndToken),
         adapter: AuditAdapter { version: "2025-04".into(), sha256: "a".repeat(64) },
         base_sha256: "b".repeat(64),
-        engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64) },
+        engine: AuditEngine { version: "0.1.0".into(), sha256: "c".repeat(64), ranks: None },
         sampler: SamplerConfig { seed: u64::MAX, ..SamplerConfig::production() },
         decoding: Decoding::Free,
     }
@@ -52,6 +52,19 @@ fn a_log_round_trips_and_holds() {
     assert_eq!(last.event, event("who?"));
     assert_eq!(verify_audit(b"").unwrap(), AuditHead::default());
     assert_eq!(verify_audit(log(&lines).strip_suffix(b"\n").unwrap()).unwrap(), head);
+}
+
+#[test]
+fn the_number_of_ranks_is_bound_like_the_rest() {
+    let mut event = event("who?");
+    event.engine.ranks = Some(2);
+    let record = AuditRecord::after(&AuditHead::default(), event.clone()).unwrap();
+    let line = record.to_line().unwrap();
+    assert_eq!(AuditRecord::parse(line.as_bytes()).unwrap().event, event);
+    for other in ["", ",\"ranks\":3"] {
+        let changed = line.replace(",\"ranks\":2", other);
+        assert!(changed != line && AuditRecord::parse(changed.as_bytes()).is_err(), "{changed}");
+    }
 }
 
 /// The format is a promise to logs that exist already: this line must stay readable and be written

@@ -128,16 +128,38 @@ fn connect(profile: &Path) -> Option<TcpStream> {
     None
 }
 
-#[test]
-fn firefox_computes_the_native_engines_bits() {
-    let (site, mut firefox) = (Site::start(), Firefox::start());
-    let mut native = Native::load(&site, &site.current());
+/// Opens the site and waits until questions can be asked.
+fn visit_ready(firefox: &mut Firefox, site: &Site) {
     firefox.send("WebDriver:Navigate", &json!({ "url": site.url() }));
     let state = firefox.until(
         "const { state } = document.documentElement.dataset;
          return state === 'loading' ? '' : state",
     );
     assert_eq!(state, "ready");
+}
+
+#[test]
+fn firefox_computes_the_native_engines_bits() {
+    let (site, mut firefox) = (Site::start(), Firefox::start());
+    visit_ready(&mut firefox, &site);
+    compare(&mut firefox, &site);
+}
+
+/// From a server that sends no special headers: here, too, the service worker isolates the page.
+#[test]
+fn firefox_computes_them_on_two_cores() {
+    let (site, mut firefox) = (Site::start(), Firefox::start());
+    visit_ready(&mut firefox, &site);
+    firefox.script("localStorage['lotwise-cores'] = '2'");
+    firefox.until("return navigator.serviceWorker.controller ? 'controlled' : ''");
+    visit_ready(&mut firefox, &site);
+    assert_eq!(firefox.script("return document.documentElement.dataset.ranks"), "2");
+    compare(&mut firefox, &site);
+}
+
+/// Digest and an answer, against the native engine.
+fn compare(firefox: &mut Firefox, site: &Site) {
+    let mut native = Native::load(site, &site.current());
     firefox.script(
         "document.querySelectorAll('details').forEach((details) => { details.open = true; });
          document.querySelector('[data-testid=self-test]').click();",

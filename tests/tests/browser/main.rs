@@ -8,6 +8,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod bench;
+mod cores;
 mod firefox;
 mod native;
 mod questions;
@@ -163,20 +164,9 @@ fn the_second_visit_needs_no_server() {
     let (mut site, browser) = (Site::start(), Browser::start());
     browser.visit_ready(site.url());
     let first = browser.ask(PRODUCT_CODE);
-    browser.until("the page's own files are kept", || {
-        let kept = browser.async_script(
-            "const done = arguments[arguments.length - 1];
-             caches.keys()
-                 .then((names) => Promise.all(names.map((name) => caches.open(name))))
-                 .then((caches) => Promise.all(caches.map((cache) => cache.keys())))
-                 .then((keys) => done(keys.flat().map((request) => request.url)));",
-        );
-        // The last one that the page asks its service worker to keep.
-        kept.as_array()?
-            .iter()
-            .any(|url| url.as_str().unwrap().contains("worker_bg.wasm"))
-            .then_some(())
-    });
+    // The last one that the page asks its service worker to keep.
+    browser
+        .until("the page's own files are kept", || browser.keeps("worker_bg.wasm").then_some(()));
     site.stop();
     browser.visit_ready(site.url());
     assert_eq!(browser.root("downloadedBytes"), "0");

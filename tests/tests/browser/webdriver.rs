@@ -140,6 +140,23 @@ impl Browser {
         });
     }
 
+    /// Chooses an option of a list.
+    pub fn choose(&self, id: &str, value: &str) {
+        self.wait(self.find(id).select_by_value(value));
+    }
+
+    /// Whether the browser keeps a file whose address contains `part`.
+    pub fn keeps(&self, part: &str) -> bool {
+        let urls = self.async_script(
+            "const done = arguments[arguments.length - 1];
+             caches.keys()
+                 .then((names) => Promise.all(names.map((name) => caches.open(name))))
+                 .then((caches) => Promise.all(caches.map((cache) => cache.keys())))
+                 .then((keys) => done(keys.flat().map((request) => request.url)));",
+        );
+        urls.as_array().is_some_and(|urls| urls.iter().any(|url| text(url).contains(part)))
+    }
+
     /// Opens adapter files of this computer, and waits until they are in use or refused.
     pub fn open_adapter(&self, files: &[PathBuf]) {
         let before = (self.root("adapter"), self.root("error"));

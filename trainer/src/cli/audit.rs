@@ -262,7 +262,7 @@ mod tests {
             stop: Some(answer.stop),
             adapter: AuditAdapter { version: "v".into(), sha256: sha256_hex(b"a") },
             base_sha256: sha256_hex(b"b"),
-            engine: AuditEngine { version: "0".into(), sha256: sha256_hex(b"e") },
+            engine: AuditEngine { version: "0".into(), sha256: sha256_hex(b"e"), ranks: None },
             sampler,
             decoding: Decoding::Free,
         }

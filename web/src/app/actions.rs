@@ -36,7 +36,7 @@ pub struct Actions {
     pub download_report: Callback<()>,
     /// Has the journal do something.
     pub journal: Callback<Command>,
-    /// Changes the sampler settings.
+    /// Changes the answer settings.
     pub change_settings: Callback<SettingsChange>,
 }
 
@@ -69,7 +69,7 @@ impl Actions {
             recover: with(shown, link, |shown, link, recovery| match recovery {
                 Recovery::RestartEngine => {
                     shown.dispatch(Action::Restarted);
-                    link.start(ToEngine::UseCurrent, Vec::new());
+                    link.start(shown.0.settings.cores, ToEngine::UseCurrent, Vec::new());
                 }
                 Recovery::ReloadPage => window::reload(),
                 Recovery::Dismiss => shown.dispatch(Action::NoticeDismissed),
@@ -85,7 +85,15 @@ impl Actions {
                 let journal = journal.clone();
                 Callback::from(move |command| journal.command(command))
             },
-            change_settings: with(shown, link, |shown, _, change| {
+            change_settings: with(shown, link, |shown, link, change| {
+                if let SettingsChange::Cores(cores) = change {
+                    window::keep_cores(cores);
+                    // After a failure the next engine is started on them.
+                    if shown.0.switching() == Switching::InPlace {
+                        shown.dispatch(Action::SwitchRequested);
+                        link.post(&ToEngine::UseCores { cores }, &[]);
+                    }
+                }
                 shown.dispatch(Action::Settings(change));
             }),
         }
@@ -103,7 +111,8 @@ fn with<T: 'static>(
 
 fn ask(shown: &UseReducerHandle<Shown>, link: &EngineLink, question: String) {
     if shown.0.can_ask() {
-        let (id, Settings { sampler, decoding }) = (shown.0.next_id(), shown.0.settings.clone());
+        let (id, settings) = (shown.0.next_id(), shown.0.settings.clone());
+        let Settings { sampler, decoding, .. } = settings;
         let at_ms = window::now_ms();
         shown.dispatch(Action::Asked { id, question: question.clone(), at_ms });
         link.post(&ToEngine::Ask { id, question, sampler, decoding }, &[]);
@@ -135,7 +144,7 @@ fn switch(shown: &UseReducerHandle<Shown>, link: &EngineLink, load: ToEngine, fi
         }
         Switching::Restart => {
             shown.dispatch(Action::Restarted);
-            link.start(load, files);
+            link.start(shown.0.settings.cores, load, files);
         }
         Switching::NotNow => {}
     }

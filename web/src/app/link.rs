@@ -8,6 +8,7 @@ use web_sys::{ErrorEvent, File, Worker};
 use super::window;
 use crate::{
     BUILD,
+    cores::Cores,
     error::SiteError,
     protocol::{ToEngine, ToPage},
     state::Action,
@@ -32,9 +33,10 @@ impl EngineLink {
         Self { dispatch: Rc::new(dispatch), running: RefCell::new(None) }
     }
 
-    /// Starts a worker in place of the one that runs, if one does, and gives it `first` to do.
-    pub fn start(&self, first: ToEngine, files: Vec<File>) {
-        let running = match self.spawn(first, files) {
+    /// Starts a worker in place of the one that runs, if one does, and gives it `first` to do, on
+    /// `cores`.
+    pub fn start(&self, cores: Cores, first: ToEngine, files: Vec<File>) {
+        let running = match self.spawn(cores, first, files) {
             Ok(running) => Some(running),
             Err(error) => {
                 let reason = format!("the browser started no worker: {error:?}");
@@ -45,11 +47,17 @@ impl EngineLink {
         self.running.replace(running);
     }
 
-    fn spawn(&self, first: ToEngine, files: Vec<File>) -> Result<RunningWorker, JsValue> {
+    fn spawn(
+        &self,
+        cores: Cores,
+        first: ToEngine,
+        files: Vec<File>,
+    ) -> Result<RunningWorker, JsValue> {
         let dispatch = self.dispatch.clone();
         let receive = move |speaker: &Worker, text: &str| {
             let message = serde_json::from_str(text).expect("page and worker are of one build");
             if message == ToPage::Started {
+                send(speaker, &ToEngine::UseCores { cores }, &[] as &[File]);
                 send(speaker, &first, &files);
             }
             dispatch(Action::Received { message, at_ms: window::now_ms() });

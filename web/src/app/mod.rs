@@ -3,20 +3,20 @@
 //! # For tests
 //! The document's root element carries everything a test waits for or reads:
 //! - `data-state`: `loading`, `ready`, `answering` or `error`; `data-error`: the error's code.
-//! - `data-build`, `data-adapter` (version in use), `data-adapter-origin`.
+//! - `data-build`, `data-adapter` (version in use), `data-adapter-origin`, `data-ranks`.
 //! - numbers of this visit (absent until known): `data-downloaded-bytes`, `data-memory-bytes`,
 //!   `data-ready-ms`, `data-merge-ms`, `data-first-token-ms`, `data-open-to-first-token-ms`,
 //!   `data-tokens-per-second`; see [`crate::state::Metrics`].
 //!
 //! Elements are found by `data-testid`: `question`, `send`, `stop`, `new-chat`, `exchange` (with
-//! `data-outcome`: `streaming`, `answered`, `not-asked`, `failed`), within it `asked`, `answer`,
+//! `data-outcome`: `streaming`, `answered`, `not-asked`, `failed`), within it `asked`, `reading`, `answer`,
 //! `answer-mark` (with `data-verdict`), `answer-meaning`, `answer-unverified`, `answer-adapter`,
 //! `answer-confidence` (with `data-confidence`), `answer-speed` (with `data-tokens`,
 //! `data-seconds`), `guard-note`, `suggestion`, `correct`, `corrected`, `failure`; `starter`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
 //! `data-error`), `error-title`, `error-detail`, `error-action`, `intended-use`, `about`,
 //! `self-test`, `self-test-result` (with `data-outcome`, `data-digest`), `audit` (with `data-log`,
 //! `data-entries`), `corrections` (with `data-count`), those of their buttons and forms, `setting-` followed by the sampler field's
-//! name, and `preset-exact`, `preset-production`. Two panels stand in `index.html` itself, for when
+//! name or by `cores` or `approved`, and `preset-exact`, `preset-production`. Two panels stand in `index.html` itself, for when
 //! there is no app: `no-simd` and `page-stopped`.
 
 mod actions;
@@ -72,7 +72,11 @@ pub fn mount() {
 /// The whole page.
 #[component(App)]
 fn app() -> Html {
-    let shown = use_reducer(Shown::default);
+    let shown = use_reducer(|| {
+        let mut state = State::default();
+        state.settings.cores = window::kept_cores();
+        Shown(state)
+    });
     let journal = {
         let dispatcher = shown.dispatcher();
         use_memo((), move |()| Journal::new(move |action| dispatcher.dispatch(action)))
@@ -86,9 +90,10 @@ fn app() -> Html {
     {
         let link = link.clone();
         let journal = Rc::clone(&journal);
+        let cores = shown.0.settings.cores;
         use_effect_with((), move |()| {
             journal.open();
-            link.start(ToEngine::UseCurrent, Vec::new());
+            link.start(cores, ToEngine::UseCurrent, Vec::new());
         });
     }
     root::use_published(&shown.0);
@@ -144,7 +149,8 @@ fn app() -> Html {
                     <AdapterPanel catalog={state.catalog.clone()} loaded={state.loaded.clone()}
                         enabled={state.switching() != Switching::NotNow} on_version={actions.use_version} on_files={actions.use_files} />
                     <SettingsPanel settings={state.settings.clone()} on_change={actions.change_settings}
-                        approved_answers={state.loaded.as_ref().is_some_and(|l| l.adapter.approved_answers)} />
+                        approved_answers={state.loaded.as_ref().is_some_and(|l| l.adapter.approved_answers)}
+                        offer={window::offer()} busy={state.switching() == Switching::NotNow} />
                     <AuditPanel journal={state.journal.clone()} on_command={actions.journal.clone()} />
                     <CorrectionsPanel corrections={state.journal.corrections.clone()}
                         on_command={actions.journal} />

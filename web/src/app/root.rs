@@ -33,6 +33,7 @@ pub fn use_published(state: &State) {
         if let Some(loaded) = &state.loaded {
             set("adapter", &loaded.adapter.version);
             let local = loaded.adapter.origin == Origin::Local;
+            set("ranks", &loaded.ranks.to_string());
             set("adapterOrigin", if local { "local" } else { "published" });
         }
         for (name, value) in state.metrics.entries() {

@@ -1,9 +1,11 @@
 //! The browser window: clock, reload, and the Escape key wherever the focus is.
 
-use js_sys::Array;
+use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, KeyboardEvent, Url, Window};
 use yew::prelude::*;
+
+use crate::cores::{Cores, Offer};
 
 fn window() -> Window {
     web_sys::window().expect("the page runs in a window")
@@ -12,6 +14,36 @@ fn window() -> Window {
 /// Milliseconds since the page was opened.
 pub fn now_ms() -> f64 {
     window().performance().expect("windows have a clock").now()
+}
+
+/// How many processors this browser lends.
+pub fn offer() -> Offer {
+    let flag = Reflect::get(&window(), &JsValue::from_str("crossOriginIsolated"));
+    Offer {
+        isolated: flag.is_ok_and(|flag| flag.is_truthy()),
+        processors: window().navigator().hardware_concurrency() as usize,
+    }
+}
+
+/// Name under which the number of cores is kept. Not in the journal's database: the engine is
+/// started with it, and does not wait for a database to open.
+const CORES: &str = "lotwise-cores";
+
+/// The number of cores that was kept; automatic without one, or where the browser keeps nothing.
+pub fn kept_cores() -> Cores {
+    let kept = window().local_storage().ok().flatten().and_then(|kept| kept.get(CORES).ok()?);
+    kept.and_then(|code| Cores::parse(&code)).unwrap_or_default()
+}
+
+/// Keeps the number of cores for later visits.
+pub fn keep_cores(cores: Cores) {
+    let kept = window().local_storage().and_then(|storage| match storage {
+        Some(storage) => storage.set(CORES, &cores.code()),
+        None => Ok(()),
+    });
+    if let Err(error) = kept {
+        web_sys::console::warn_2(&"the number of cores is not kept".into(), &error);
+    }
 }
 
 /// Has the browser save `text` as a file.

@@ -33,7 +33,7 @@ pub fn About(props: &AboutProps) -> Html {
                     <dt>{ "Engine" }</dt>
                     <dd>{ concat!("Lotwise ", env!("CARGO_PKG_VERSION")) }
                         if let Some(loaded) = &props.loaded {
-                            { format!(", {} kernels", loaded.kernels) }
+                            { format!(", {} kernels, {}", loaded.kernels, format::cores(loaded.ranks)) }
                         }
                         { hash("build", BUILD) }
                         if let Some(program) = &props.program {

@@ -27,8 +27,8 @@ pub fn Evidence(props: &EvidenceProps) -> Html {
                 { fact("Ended", format::time(&report.time)) }
                 { fact("Site", report.site.clone()) }
                 { fact("Browser", report.browser.clone()) }
-                { fact("Engine", format!("Lotwise {}, {} kernels, build {}", report.engine.version,
-                    report.kernels, report.build)) }
+                { fact("Engine", format!("Lotwise {}, {} kernels, {}, build {}", report.engine.version,
+                    report.kernels, format::cores(report.engine.ranks.unwrap_or(1)), report.build)) }
                 { fact("Engine, SHA-256", report.engine.sha256.clone()) }
                 { fact("Base model", format!("{} {}", base.name, base.version)) }
                 { fact("Base model, SHA-256", base.sha256.clone()) }

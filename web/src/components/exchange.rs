@@ -78,7 +78,14 @@ pub fn ExchangeView(props: &ExchangeViewProps) -> Html {
 fn below(props: &ExchangeViewProps, correction: Html) -> Html {
     let exchange = &props.exchange;
     match &exchange.outcome {
-        Outcome::Streaming(_) => Html::default(),
+        Outcome::Streaming(answer) => match answer.reading {
+            Some((done, total)) => html! {
+                <p class="reading" data-testid="reading">
+                    { format!("Reading the question: {done} of {total} tokens") }
+                </p>
+            },
+            None => Html::default(),
+        },
         Outcome::Answered { summary, .. } => html! {
             <>
                 { for summary.corrections.iter().map(|correction| html! {

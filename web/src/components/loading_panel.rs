@@ -17,6 +17,7 @@ pub struct LoadingPanelProps {
 fn words(progress: &Progress) -> String {
     match (progress.stage, progress.current()) {
         (Stage::Starting, _) => "Starting the engine".into(),
+        (Stage::Measuring, _) => "Measuring how many processor cores are quickest".into(),
         (Stage::Merging, _) => "Merging the adapter".into(),
         (Stage::Loading, None) => "Verifying".into(),
         (Stage::Loading, Some(file)) => {

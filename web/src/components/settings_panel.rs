@@ -1,10 +1,13 @@
-//! How tokens are chosen: two presets, and every value of the sampler.
+//! How answers are made: two presets and every value of the sampler, approved answers, cores.
 
 use shared::Decoding;
-use web_sys::HtmlInputElement;
+use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
-use crate::state::{Preset, SamplerField, Settings, SettingsChange};
+use crate::{
+    cores::{Cores, MOST_CORES, Offer},
+    state::{Preset, SamplerField, Settings, SettingsChange},
+};
 
 /// Properties of [`SettingsPanel`].
 #[derive(Properties, PartialEq)]
@@ -13,11 +16,15 @@ pub struct SettingsPanelProps {
     pub settings: Settings,
     /// Whether the adapter brings its answers, so that no other may be given.
     pub approved_answers: bool,
+    /// How many processors the browser lends.
+    pub offer: Offer,
+    /// Whether the engine can be given no other number of cores now.
+    pub busy: bool,
     /// Changes them.
     pub on_change: Callback<SettingsChange>,
 }
 
-/// The sampler settings.
+/// The answer settings.
 #[component]
 pub fn SettingsPanel(props: &SettingsPanelProps) -> Html {
     let refused = use_state(|| None::<SamplerField>);
@@ -50,6 +57,7 @@ pub fn SettingsPanel(props: &SettingsPanelProps) -> Html {
                 { for SamplerField::ALL.into_iter().map(|field| row(props, field, &refused)) }
             </div>
             { approved(props) }
+            { cores(props) }
             <p class="hint">
                 { "Exact takes the most probable token every time: the same question gives the same \
                    answer. Production samples as the original system did." }
@@ -76,6 +84,45 @@ fn approved(props: &SettingsPanelProps) -> Html {
                 { "Approved answers only: this adapter brings none" }
             }
         </label>
+    }
+}
+
+/// The number of processor cores, with the reason where there is nothing to choose.
+fn cores(props: &SettingsPanelProps) -> Html {
+    let (offer, set) = (props.offer, props.settings.cores);
+    let most = offer.most();
+    let change = props.on_change.reform(|event: Event| {
+        let code = event.target_unchecked_into::<HtmlSelectElement>().value();
+        SettingsChange::Cores(Cores::parse(&code).unwrap_or_default())
+    });
+    let words = if most > 1 {
+        "How many work on an answer, which is the same with any number. Automatic measures what is \
+         quickest; for a small model that is one."
+    } else if offer.isolated {
+        "This computer has one."
+    } else {
+        "One: the browser lends more only to a page that is isolated from other sites. Reload the \
+         page; if that changes nothing, its server has to isolate it."
+    };
+    let choices = (1..=MOST_CORES).map(Cores::Exactly);
+    html! {
+        <div class="field cores">
+            <label for="cores">{ "Processor cores" }</label>
+            <select id="cores" data-testid="setting-cores" onchange={change}
+                disabled={most == 1 || props.busy} aria-describedby="cores-hint">
+                { for std::iter::once(Cores::Automatic).chain(choices).map(|choice| {
+                    let (label, possible) = match choice {
+                        Cores::Automatic => ("Automatic".to_owned(), true),
+                        Cores::Exactly(cores) => (cores.to_string(), cores <= most),
+                    };
+                    html! {
+                        <option value={choice.code()} selected={choice == set}
+                            disabled={!possible}>{ label }</option>
+                    }
+                }) }
+            </select>
+            <p id="cores-hint" class="hint">{ words }</p>
+        </div>
     }
 }
 

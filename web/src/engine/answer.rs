@@ -8,6 +8,7 @@ use shared::{
 use super::{
     inbox::Inbox,
     load::{Answering, Identity},
+    ranks::answer_failed,
     scope,
 };
 use crate::{
@@ -79,14 +80,21 @@ pub async fn answer(
                 answer.push_str(&text);
                 scope::post(&ToPage::Token { id, text });
             }
-            Ok(Step::Question { .. }) => {}
+            Ok(Step::Question { done, total }) => {
+                scope::post(&ToPage::Reading { id, done, total });
+            }
             Ok(Step::End(reason)) => {
                 stop = reason;
                 break;
             }
+            // Without all its ranks the engine cannot go on.
+            Err(error @ Error::Exchange { .. }) => {
+                let error = answering.ranks.failure(error, answer_failed).await;
+                scope::post(&ToPage::Failed(error));
+                return;
+            }
             Err(error) => {
-                let error = SiteError::AnswerFailed { reason: error.to_string() };
-                scope::post(&ToPage::QuestionFailed { id, error });
+                scope::post(&ToPage::QuestionFailed { id, error: answer_failed(error) });
                 return;
             }
         }
@@ -106,7 +114,7 @@ pub async fn answer(
         unverified: assessment.unverified,
         corrections: reading.map_or_else(Vec::new, |reading| reading.corrections),
         ending: ending(stop),
-        memory_bytes: scope::memory_bytes(),
+        memory_bytes: scope::memory_bytes() + answering.ranks.memory_bytes(),
     };
     let event = Box::new(AuditEvent {
         answer,

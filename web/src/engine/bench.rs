@@ -8,10 +8,9 @@ use shared::{
 use web_sys::Response;
 
 use super::{
-    exchange::isolated,
     fetch,
     follower::begun,
-    ranks::Ranks,
+    ranks::{AdapterParts, Ranks, answer_failed},
     scope::{self, Yielder},
 };
 use crate::{
@@ -39,7 +38,7 @@ pub async fn bench(
     yielder: &Yielder,
 ) -> Result<BenchResult, SiteError> {
     let request = BenchRequest::from_parameters(parameters)?;
-    if request.ranks > 1 && !isolated() {
+    if request.ranks > 1 && !scope::offer().isolated {
         return Err(SiteError::BadParameter {
             name: "ranks".into(),
             expected: "1, because the server does not isolate this page (see the README)".into(),
@@ -65,10 +64,9 @@ pub async fn bench(
         let warm = run >= WARM_UPS;
         let number = run + 1 - if warm { WARM_UPS } else { 0 };
         say(&format!("{} {number}", if warm { "run" } else { "warm-up" }), yielder).await;
-        let measured = match measure(model, &request, ranks.exchange(), &mut cache_bytes) {
+        let measured = match measure(model, &request, &mut ranks.lead(), &mut cache_bytes) {
             Ok(measured) => measured,
-            Err(error @ Error::Exchange { .. }) => return Err(ranks.reason(failed(error)).await),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(ranks.failure(error, answer_failed).await),
         };
         match warm {
             true => runs.push(measured),
@@ -105,18 +103,16 @@ async fn say(what: &str, yielder: &Yielder) {
     yielder.give_way().await;
 }
 
-fn failed(error: Error) -> SiteError {
-    SiteError::AnswerFailed { reason: error.to_string() }
-}
-
 async fn site_base() -> Result<String, SiteError> {
     Ok(ModelsIndex::parse(&read_file(MODELS_INDEX, MAX_LIST_BYTES).await?)?.base().0)
 }
 
-/// An adapter, and its two files for the other ranks.
+/// An adapter, and its folder and two files for the other ranks.
 struct AdapterFiles {
     adapter: Adapter,
-    files: (Vec<u8>, Vec<u8>),
+    folder: String,
+    config: Vec<u8>,
+    weights: Vec<u8>,
 }
 
 async fn read_adapter(folder: &str) -> Result<AdapterFiles, SiteError> {
@@ -127,7 +123,7 @@ async fn read_adapter(folder: &str) -> Result<AdapterFiles, SiteError> {
         adapter: folder.into(),
         reason: error.to_string(),
     })?;
-    Ok(AdapterFiles { adapter, files: (config, weights) })
+    Ok(AdapterFiles { adapter, folder: folder.into(), config, weights })
 }
 
 async fn read_file(url: &str, limit: u64) -> Result<Vec<u8>, SiteError> {
@@ -155,7 +151,12 @@ async fn load(
     let started = scope::now_ms();
     let response = fetch::request(url).await?;
     let length = content_length(url, &response)?;
-    ranks.load(length, adapter.map(|adapter| &adapter.files));
+    let parts = adapter.map(|AdapterFiles { folder, config, weights, .. }| AdapterParts {
+        name: folder,
+        config,
+        weights,
+    });
+    ranks.load(length, parts);
     let slice = RankSlice::new(0, ranks.count()).map_err(bad)?;
     let mut stream = TensorStream::new(length, None);
     let mut builder: Option<ModelBuilder> = None;

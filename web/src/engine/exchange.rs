@@ -12,7 +12,7 @@
 
 use js_sys::{Atomics, Float32Array, Int32Array, SharedArrayBuffer};
 use shared::{Error, Exchange, Model, Pass, Result, check_piece, lost_rank};
-use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::scope;
 
@@ -287,11 +287,4 @@ impl Exchange for SharedExchange {
         let tokens = tokens.into_iter().map(|token| token as u32).collect();
         Ok(Some((self.load(KEEP) as usize, tokens)))
     }
-}
-
-/// Whether this page may share memory between workers: only where the server isolates it from
-/// other sites.
-pub fn isolated() -> bool {
-    let flag = js_sys::Reflect::get(&scope::global(), &JsValue::from_str("crossOriginIsolated"));
-    flag.is_ok_and(|flag| flag.is_truthy())
 }

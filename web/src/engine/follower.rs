@@ -11,7 +11,9 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MessageEvent;
 
-use super::{exchange::SharedExchange, inbox::Mailbox, scope};
+use super::{
+    adapter::bad_adapter, exchange::SharedExchange, inbox::Mailbox, merge::refused, scope,
+};
 use crate::{error::SiteError, tensor_stream::TensorStream};
 
 /// The name of a follower's worker.
@@ -29,8 +31,10 @@ pub enum ToFollower {
         ranks: usize,
         /// Size of the base's file.
         bytes: usize,
+        /// What errors call the adapter, if there is one.
+        adapter: Option<String>,
     },
-    /// Run passes, in the shared memory that stands behind this message.
+    /// Run passes, in the shared memory that stands behind the first message of this kind.
     Follow,
     /// Take part in the self-test.
     SelfTest,
@@ -48,6 +52,8 @@ pub enum FromFollower {
         packed_bytes: u64,
         /// Milliseconds spent on packing and merging.
         merge_ms: f64,
+        /// Size of its WebAssembly memory in bytes.
+        memory_bytes: u64,
     },
     /// A command has ended.
     Ended {
@@ -83,7 +89,8 @@ pub fn start() {
 /// One model from its loading on. Another one gets workers of its own.
 async fn serve(orders: &Mailbox<JsValue>) -> Result<(), SiteError> {
     let (model, merge_ms) = load(orders).await?;
-    report(&FromFollower::Ready { packed_bytes: model.bytes() as u64, merge_ms });
+    let (packed_bytes, memory_bytes) = (model.bytes() as u64, scope::memory_bytes());
+    report(&FromFollower::Ready { packed_bytes, merge_ms, memory_bytes });
     let (order, attached) = next(orders).await;
     let (ToFollower::Follow, Ok(memory)) = (order, attached.get(0).dyn_into()) else {
         return Err(out_of_order());
@@ -125,15 +132,18 @@ async fn obey(
 
 /// This rank's part of the model whose bytes come next, and the milliseconds that packing took.
 async fn load(orders: &Mailbox<JsValue>) -> Result<(Model, f64), SiteError> {
-    let bad = |error: Error| SiteError::BadBase { reason: error.to_string() };
     let (order, attached) = next(orders).await;
-    let ToFollower::Load { rank, ranks, bytes } = order else { return Err(out_of_order()) };
+    let ToFollower::Load { rank, ranks, bytes, adapter: name } = order else {
+        return Err(out_of_order());
+    };
+    let bad = |error: Error| refused(&error, name.as_deref());
     let slice = RankSlice::new(rank, ranks).map_err(bad)?;
-    let adapter = match attached.length() {
-        0 => None,
-        _ => {
+    let adapter = match &name {
+        None => None,
+        Some(name) => {
             let file = |index| attached.get(index).unchecked_into::<Uint8Array>().to_vec();
-            Some(Adapter::parse(&file(0), &file(1)).map_err(bad)?)
+            let adapter = Adapter::parse(&file(0), &file(1));
+            Some(adapter.map_err(|error| bad_adapter(name, &error))?)
         }
     };
     let mut stream = TensorStream::new(bytes, None);

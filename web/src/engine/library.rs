@@ -6,6 +6,7 @@ use std::{
 };
 
 use shared::FileEntry;
+use web_sys::Response;
 
 use super::{
     fetch::{self, NoResponse},
@@ -180,6 +181,24 @@ impl Library {
                 expected: format!("SHA-256 {}", file.entry.sha256),
                 found: "another in the copy that this browser kept".into(),
             }),
+        }
+    }
+
+    /// What [`Self::keep_note`] kept under `name`, if it did.
+    pub async fn note(&self, name: &str) -> Option<Vec<u8>> {
+        let response = self.store.get(&Key::Path(name.to_owned())).await?;
+        let mut bytes = Vec::new();
+        let read = fetch::read(name, &response, MAX_LIST_BYTES, |piece| {
+            fetch::append(name, &mut bytes, piece)
+        });
+        read.await.ok()?;
+        Some(bytes)
+    }
+
+    /// Keeps a text that this browser worked out, for later visits.
+    pub async fn keep_note(&self, name: &str, text: &str) {
+        if let Ok(response) = Response::new_with_opt_str(Some(text)) {
+            self.store.keep(&Key::Path(name.to_owned()), &response).done().await;
         }
     }
 

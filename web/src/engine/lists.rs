@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// The adapter that is asked for.
+#[derive(Clone)]
 pub enum Wanted {
     /// The one that `adapters/index.json` names current.
     Current,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use shared::{
     AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Session, UndecidedRule,
 };
@@ -10,14 +10,17 @@ use shared::{
 use super::{
     adapter::{AdapterFiles, ReadAdapter, bad_adapter},
     fetch,
-    library::Library,
+    library::{Library, Listed},
     lists::{Lists, Wanted},
     merge::{KnownBase, merge},
+    probe,
+    ranks::{AdapterParts, Lead, Ranks},
     reporter::Reporter,
     scope::{self, Yielder},
     self_test::{self, Expected},
 };
 use crate::{
+    cores::{Cores, Plan, plan},
     error::SiteError,
     progress::Stage,
     protocol::{BaseInfo, LoadCost, Loaded, ToPage},
@@ -27,7 +30,9 @@ use crate::{
 /// What an answer needs.
 pub struct Answering<'a> {
     /// The merged model behind its prompt.
-    pub session: &'a mut Session,
+    pub session: &'a mut Session<Lead>,
+    /// The other ranks that compute it.
+    pub ranks: &'a mut Ranks,
     /// The list of known identifiers.
     pub guard: Option<&'a Guard>,
     /// When an answer counts as undecided.
@@ -52,7 +57,8 @@ pub struct Identity {
 
 /// What is loaded.
 struct Ready {
-    session: Session,
+    session: Session<Lead>,
+    ranks: Ranks,
     guard: Option<Guard>,
     approved: Option<Arc<AnswerTrie>>,
     loaded: Loaded,
@@ -65,6 +71,9 @@ pub struct Engine {
     yielder: Yielder,
     base: Option<KnownBase>,
     ready: Option<Ready>,
+    cores: Cores,
+    /// What was asked for last.
+    wanted: Option<Wanted>,
     /// SHA-256 of this worker's WebAssembly, once computed.
     program: Option<String>,
 }
@@ -77,6 +86,8 @@ impl Engine {
             yielder: Yielder::new(),
             base: None,
             ready: None,
+            cores: Cores::default(),
+            wanted: None,
             program: None,
         }
     }
@@ -104,12 +115,23 @@ impl Engine {
         report
     }
 
+    /// Runs on `cores` from now on: what is loaded is loaded again.
+    pub async fn use_cores(&mut self, cores: Cores) {
+        self.cores = cores;
+        if self.ready.is_some()
+            && let Some(wanted) = self.wanted.clone()
+        {
+            self.load(wanted).await;
+        }
+    }
+
     /// Loads the base with the adapter `wanted` and tells the page how that went.
     pub async fn load(&mut self, wanted: Wanted) {
         let started = scope::now_ms();
-        let result = self.try_load(wanted, started).await;
+        let result = self.try_load(wanted.clone(), started).await;
         match result {
             Ok((loaded, lists)) => {
+                self.wanted = Some(wanted);
                 scope::post(&ToPage::Ready(Box::new(loaded)));
                 if let Err(error) = self.hash_program().await {
                     scope::post(&ToPage::Failed(error));
@@ -137,6 +159,22 @@ impl Engine {
         Ok(())
     }
 
+    /// On how many cores `base` is to run.
+    async fn cores(&self, base: &Listed, progress: &Reporter) -> Result<usize, SiteError> {
+        let (offer, sha256) = (scope::offer(), &base.entry.sha256);
+        let most = match plan(self.cores, offer, base.entry.size) {
+            Plan::Use(cores) => return Ok(cores),
+            Plan::Measure { most } => most,
+        };
+        if let Some(cores) = probe::measured(&self.library, sha256, offer).await {
+            return Ok(cores.clamp(1, most));
+        }
+        progress.stage(Stage::Measuring);
+        let cores = probe::measure(&self.library, sha256, offer, most).await?;
+        progress.stage(Stage::Loading);
+        Ok(cores)
+    }
+
     async fn try_load(
         &mut self,
         wanted: Wanted,
@@ -153,27 +191,36 @@ impl Engine {
         if let Wanted::Local(local) = &wanted {
             files = AdapterFiles::from_computer(local).await?;
         }
+        let cores = self.cores(&base, &progress).await?;
         let reads = listed.iter().enumerate().map(|(index, file)| {
             let progress = &progress;
             self.library.read_all(file, move |done, source| progress.advance(index, done, source))
         });
-        for (file, bytes) in listed.iter().zip(try_join_all(reads).await?) {
+        let (read, mut ranks) = try_join(try_join_all(reads), Ranks::start(cores)).await?;
+        for (file, bytes) in listed.iter().zip(read) {
             files.set(file.name(), bytes);
         }
         let adapter = ReadAdapter::parse(&files, version)?;
-        drop(files);
         if let Some(known) = self.base.as_ref().filter(|known| known.file == base) {
             adapter.check(&known.header)?;
         }
 
         // Two models at once may be more than fits: from here on the old one cannot be kept.
         self.ready = None;
-        let merged = merge(&self.library, &base, self.base.take(), &adapter, &progress).await?;
+        let known = self.base.take();
+        let parts = AdapterParts {
+            name: &adapter.info.version,
+            config: &files.config,
+            weights: &files.weights,
+        };
+        let merged =
+            merge(&self.library, &base, known, &adapter, parts, &progress, &mut ranks).await?;
+        drop(files);
         progress.stage(Stage::Merging);
         let prompt_started = scope::now_ms();
         let header = &merged.base.header;
         let kernels = merged.model.kernels().to_owned();
-        let session = session(merged.model, header, &adapter)?;
+        let session = session(merged.model, header, &adapter, &ranks).await?;
         let merge_ms = merged.ms + scope::now_ms() - prompt_started;
 
         let identity = &header.identity;
@@ -189,7 +236,7 @@ impl Engine {
             downloaded_bytes: self.library.downloaded_bytes(),
             total_ms: scope::now_ms() - started,
             merge_ms,
-            memory_bytes: scope::memory_bytes(),
+            memory_bytes: scope::memory_bytes() + ranks.memory_bytes(),
         };
         let mut listed = listed;
         listed.push(base);
@@ -202,9 +249,11 @@ impl Engine {
         let bad = |error: Error| bad_adapter(&adapter.info.version, &error);
         let approved = approved.transpose().map_err(bad)?.map(Arc::new);
         let digest = test.as_ref().map(|test| test.logits_digest.clone()).or(published);
-        let loaded = Loaded { base: info, adapter: adapter.info, cost, kernels };
+        let loaded =
+            Loaded { base: info, adapter: adapter.info, cost, kernels, ranks: ranks.count() };
         self.ready = Some(Ready {
             session,
+            ranks,
             guard: adapter.guard,
             approved,
             loaded: loaded.clone(),
@@ -222,10 +271,12 @@ fn answering<'a>(ready: &'a mut Ready, program: &str, yielder: &'a Yielder) -> A
         engine: AuditEngine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sha256: program.to_owned(),
+            ranks: Some(ready.loaded.ranks),
         },
     };
     Answering {
         session: &mut ready.session,
+        ranks: &mut ready.ranks,
         guard: ready.guard.as_ref(),
         rule: ready.loaded.adapter.undecided.as_ref(),
         approved: ready.approved.clone(),
@@ -235,13 +286,21 @@ fn answering<'a>(ready: &'a mut Ready, program: &str, yielder: &'a Yielder) -> A
 }
 
 /// The session behind the prompt that the adapter was trained with.
-fn session(model: Model, header: &BaseHeader, adapter: &ReadAdapter) -> Result<Session, SiteError> {
+async fn session(
+    model: Model,
+    header: &BaseHeader,
+    adapter: &ReadAdapter,
+    ranks: &Ranks,
+) -> Result<Session<Lead>, SiteError> {
     let bad = |error: Error| bad_adapter(&adapter.info.version, &error);
     let prompt = match &adapter.record {
         Some(record) => header.prompt.with_system(&record.system_prompt).map_err(bad)?,
         None => header.prompt.clone(),
     };
-    let mut session = Session::new(model, prompt).map_err(bad)?;
+    let mut session = match Session::with_exchange(model, prompt, ranks.lead()) {
+        Ok(session) => session,
+        Err(error) => return Err(ranks.failure(error, bad).await),
+    };
     session
         .set_refusal_bias(adapter.record.as_ref().and_then(|record| record.refusal_bias.as_ref()));
     Ok(session)

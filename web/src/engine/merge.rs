@@ -7,6 +7,7 @@ use shared::{BaseHeader, Error, Gguf, Model, ModelBuilder, RankSlice, TensorInfo
 use super::{
     adapter::{ReadAdapter, bad_adapter},
     library::{Library, Listed, ReadError},
+    ranks::{AdapterParts, Ranks},
     reporter::Reporter,
     scope,
 };
@@ -33,8 +34,9 @@ pub struct Merged {
     pub ms: f64,
 }
 
-/// Reads the base from `file` and merges `adapter` into it. `known` spares parsing the header where
-/// it is of the same file.
+/// Reads the base from `file` and merges `adapter`, whose files are `parts`, into it. `known` spares
+/// parsing the header where it is of the same file. `ranks` get the bytes as well, and follow the
+/// model when this returns.
 ///
 /// Packing goes on while bytes still arrive; the model is returned only after they are verified.
 pub async fn merge(
@@ -42,18 +44,23 @@ pub async fn merge(
     file: &Listed,
     known: Option<KnownBase>,
     adapter: &ReadAdapter,
+    parts: AdapterParts<'_>,
     progress: &Reporter,
+    ranks: &mut Ranks,
 ) -> Result<Merged, SiteError> {
     let known = known.filter(|known| known.file == *file);
     let length = usize::try_from(file.entry.size)
         .map_err(|_| SiteError::OutOfMemory { what: file.path.clone() })?;
     let last = progress.last();
+    let slice = RankSlice::new(0, ranks.count()).map_err(|error| refused(&error, None))?;
     loop {
+        ranks.load(length, Some(parts));
         let mut stream = TensorStream::new(length, known.as_ref().map(|known| known.gguf.clone()));
-        let mut merger = Merger { file, adapter, base: known.clone(), builder: None };
+        let mut merger = Merger { file, adapter, slice, base: known.clone(), builder: None };
         let (mut done, mut ms) = (0, 0.0);
         let result = library
             .read(file, |piece, source| {
+                ranks.pass_on(piece);
                 let started = scope::now_ms();
                 stream
                     .push(piece, &mut |gguf, name, info, bytes| {
@@ -69,11 +76,12 @@ pub async fn merge(
         match result {
             Ok(()) => {
                 let (model, base) = merger.finish()?;
-                return Ok(Merged { model, base, ms });
+                let others = ranks.follow(&model).await?;
+                return Ok(Merged { model, base, ms: ms.max(others.merge_ms) });
             }
             Err(ReadError::Site(error)) => return Err(error),
-            // Removed by now, so the next round asks the server.
-            Err(ReadError::KeptCopyDamaged) => {}
+            // Removed by now, so the next round asks the server. Ranks take in one base only.
+            Err(ReadError::KeptCopyDamaged) => *ranks = Ranks::start(ranks.count()).await?,
         }
     }
 }
@@ -83,13 +91,23 @@ struct Refusal(SiteError);
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self(SiteError::BadBase { reason: error.to_string() })
+        Self(refused(&error, None))
+    }
+}
+
+/// What an error of a [`ModelBuilder`] says about base or adapter.
+pub fn refused(error: &Error, adapter: Option<&str>) -> SiteError {
+    match (error, adapter) {
+        // The base is what was published: a sum that is not finite is the adapter's doing.
+        (Error::NotFinite { .. }, Some(adapter)) => bad_adapter(adapter, error),
+        _ => SiteError::BadBase { reason: error.to_string() },
     }
 }
 
 struct Merger<'a> {
     file: &'a Listed,
     adapter: &'a ReadAdapter,
+    slice: RankSlice,
     base: Option<KnownBase>,
     builder: Option<ModelBuilder<'a>>,
 }
@@ -106,11 +124,9 @@ impl<'a> Merger<'a> {
             self.begin(gguf)?;
         }
         let builder = self.builder.as_mut().expect("it was just made");
-        builder.tensor(name, info, bytes).map_err(|error| match error {
-            // The base is what was published: a sum that is not finite is the adapter's doing.
-            Error::NotFinite { .. } => Refusal(bad_adapter(&self.adapter.info.version, &error)),
-            _ => error.into(),
-        })
+        builder
+            .tensor(name, info, bytes)
+            .map_err(|error| Refusal(refused(&error, Some(&self.adapter.info.version))))
     }
 
     fn begin(&mut self, gguf: &Rc<Gguf>) -> Result<(), Refusal> {
@@ -125,7 +141,7 @@ impl<'a> Merger<'a> {
         let base = self.base.as_ref().expect("it was just read");
         self.adapter.check(&base.header).map_err(Refusal)?;
         let adapter = Some(&self.adapter.adapter);
-        self.builder = Some(ModelBuilder::new(&base.header.config, RankSlice::SOLO, adapter)?);
+        self.builder = Some(ModelBuilder::new(&base.header.config, self.slice, adapter)?);
         Ok(())
     }
 

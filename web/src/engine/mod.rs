@@ -3,7 +3,8 @@
 //! Bytes never leave it. `library` reads the site's files from the browser's `store` or the server
 //! and verifies them; `merge` makes a model of base and adapter while they arrive; `load` puts a
 //! session together; `answer` runs it one token at a time and gives way between two, so that a Stop
-//! is heard.
+//! is heard. On several cores this worker is rank 0: `probe` measures whether that pays, `ranks`
+//! are the workers beside it, each a `follower`, and through an `exchange` they share activations.
 
 mod adapter;
 mod answer;
@@ -16,6 +17,7 @@ mod library;
 mod lists;
 mod load;
 mod merge;
+mod probe;
 mod ranks;
 mod reporter;
 mod scope;
@@ -25,7 +27,7 @@ mod store;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
-    error::SiteError,
+    error::{Recovery, SiteError},
     protocol::{ToEngine, ToPage},
 };
 use inbox::Inbox;
@@ -50,6 +52,7 @@ async fn serve(inbox: Inbox) {
     loop {
         let (command, files) = inbox.next().await;
         match command {
+            ToEngine::UseCores { cores } => engine.use_cores(cores).await,
             ToEngine::UseCurrent => engine.load(Wanted::Current).await,
             ToEngine::UseVersion { version } => engine.load(Wanted::Version(version)).await,
             ToEngine::UseLocal => engine.load(Wanted::Local(files)).await,
@@ -59,6 +62,7 @@ async fn serve(inbox: Inbox) {
             }
             ToEngine::SelfTest => scope::post(&match engine.self_test().await {
                 Ok(report) => ToPage::SelfTested(Box::new(report)),
+                Err(error) if error.recovery() == Recovery::RestartEngine => ToPage::Failed(error),
                 Err(error) => ToPage::Declined(error),
             }),
             ToEngine::Bench { parameters } => {

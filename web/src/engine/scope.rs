@@ -6,7 +6,10 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DedicatedWorkerGlobalScope, File, MessageChannel, MessageEvent, Response};
 
-use crate::protocol::{ToEngine, ToPage};
+use crate::{
+    cores::Offer,
+    protocol::{ToEngine, ToPage},
+};
 
 /// The scope this code runs in.
 pub fn global() -> DedicatedWorkerGlobalScope {
@@ -54,6 +57,15 @@ pub fn program() -> Option<Response> {
 /// The browser, as it names itself.
 pub fn browser() -> String {
     global().navigator().user_agent().unwrap_or_default()
+}
+
+/// How many processors this browser lends.
+pub fn offer() -> Offer {
+    let flag = Reflect::get(&global(), &JsValue::from_str("crossOriginIsolated"));
+    Offer {
+        isolated: flag.is_ok_and(|flag| flag.is_truthy()),
+        processors: global().navigator().hardware_concurrency() as usize,
+    }
 }
 
 /// Resolves after `ms` milliseconds.

@@ -1,10 +1,11 @@
 //! The self-test: files read again, digest of the merged model, golden questions.
 
-use shared::{SamplerConfig, SelfTest, SoloExchange, logits_digest, self_test_tokens};
+use shared::{Error, SamplerConfig, SelfTest};
 
 use super::{
     library::{Library, Listed},
     load::{Answering, Identity},
+    ranks::answer_failed,
     scope,
 };
 use crate::{
@@ -28,14 +29,13 @@ pub struct Expected {
 /// Tests what is loaded. A check that fails is part of the report, not an error.
 ///
 /// # Errors
-/// `AnswerFailed`: the model computes nothing at all.
+/// `AnswerFailed`: the model computes nothing at all; else a rank is lost.
 pub async fn self_test(
     library: &Library,
     expected: &Expected,
     loaded: &Loaded,
     answering: Answering<'_>,
 ) -> Result<SelfTestReport, SiteError> {
-    let failed = |error: shared::Error| SiteError::AnswerFailed { reason: error.to_string() };
     let mut files = Vec::new();
     for file in &expected.files {
         let found = match library.hash(file).await {
@@ -49,15 +49,17 @@ pub async fn self_test(
         files.push(Check::new("adapter_model.safetensors", None, loaded.adapter.sha256.clone()));
     }
 
-    let session = answering.session;
-    let tokens = self_test_tokens(session.model().config());
-    let found = logits_digest(session.model(), &tokens, &mut SoloExchange).map_err(failed)?;
+    let (session, ranks) = (answering.session, answering.ranks);
+    let (found, _) = ranks.self_test(session.model()).await?;
     let digest = Check::new("logits of a fixed prompt", expected.digest.clone(), found);
 
     let mut golden = Vec::new();
     for question in expected.record.iter().flat_map(|record| &record.questions) {
         let found = match session.answer(&question.question, SamplerConfig::exact()) {
             Ok(answer) => answer.text,
+            Err(error @ Error::Exchange { .. }) => {
+                return Err(ranks.failure(error, answer_failed).await);
+            }
             Err(error) => error.to_string(),
         };
         golden.push(Check::new(&*question.question, Some(question.answer.clone()), found));

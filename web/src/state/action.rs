@@ -4,11 +4,12 @@ use shared::{Decoding, SamplerConfig};
 
 use super::{JournalChange, Preset};
 use crate::{
+    cores::Cores,
     error::SiteError,
     protocol::{QuestionId, ToPage},
 };
 
-/// A change of the sampler settings.
+/// A change of the answer settings.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SettingsChange {
     /// One of the presets.
@@ -17,6 +18,8 @@ pub enum SettingsChange {
     Sampler(SamplerConfig),
     /// What answers are possible.
     Decoding(Decoding),
+    /// On how many processor cores they are computed.
+    Cores(Cores),
 }
 
 /// Everything that changes the page's state.
@@ -41,7 +44,7 @@ pub enum Action {
     SelfTestRequested,
     /// The notice was read.
     NoticeDismissed,
-    /// The sampler settings were changed.
+    /// The answer settings were changed.
     Settings(SettingsChange),
     /// Something happened to the journal.
     Journal(JournalChange),

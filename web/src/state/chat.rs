@@ -10,6 +10,8 @@ use crate::{
 pub struct Answer {
     /// Text so far.
     pub text: String,
+    /// While a long question is being read: how many of its tokens have been, and how many it has.
+    pub reading: Option<(usize, usize)>,
 }
 
 /// What became of a question.

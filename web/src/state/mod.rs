@@ -82,7 +82,7 @@ pub struct State {
     pub program: Option<String>,
     /// Audit log and corrections.
     pub journal: Journal,
-    /// Sampler settings.
+    /// Answer settings.
     pub settings: Settings,
     /// What tests and the "About" panel read.
     pub metrics: Metrics,
@@ -242,11 +242,17 @@ impl State {
             ToPage::Guarded { id, unknown, suggestions, .. } => {
                 self.finish(id, |_| Outcome::NotAsked { unknown, suggestions });
             }
+            ToPage::Reading { id, done, total } => {
+                if let Some(Outcome::Streaming(answer)) = self.outcome(id) {
+                    answer.reading = Some((done, total));
+                }
+            }
             ToPage::Token { id, text } => {
                 if self.answering == Some(id)
                     && let Some(Outcome::Streaming(answer)) = self.outcome(id)
                 {
                     answer.text.push_str(&text);
+                    answer.reading = None;
                     self.metrics.token(at_ms);
                 }
             }

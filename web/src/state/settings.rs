@@ -1,8 +1,10 @@
-//! Answer settings: two presets and own values of the sampler, and what answers are possible.
+//! Answer settings: two presets and own values of the sampler, what answers are possible, and on
+//! how many processor cores they are computed.
 
 use shared::{Decoding, SamplerConfig};
 
 use super::action::SettingsChange;
+use crate::cores::Cores;
 
 /// A named set of sampler values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +54,14 @@ pub struct Settings {
     pub sampler: SamplerConfig,
     /// What answers are possible.
     pub decoding: Decoding,
+    /// On how many cores they are computed; the answers don't depend on it.
+    pub cores: Cores,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { sampler: Preset::Exact.sampler(), decoding: Decoding::Free }
+        let (decoding, cores) = (Decoding::Free, Cores::default());
+        Self { sampler: Preset::Exact.sampler(), decoding, cores }
     }
 }
 
@@ -73,6 +78,7 @@ impl Settings {
             SettingsChange::Preset(preset) => self.sampler = preset.sampler(),
             SettingsChange::Sampler(sampler) => self.sampler = sampler,
             SettingsChange::Decoding(decoding) => self.decoding = decoding,
+            SettingsChange::Cores(cores) => self.cores = cores,
         }
     }
 }

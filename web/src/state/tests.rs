@@ -3,6 +3,7 @@
 use super::*;
 use shared::AnswerVerdict;
 
+use crate::cores::Cores;
 use crate::protocol::{AdapterInfo, BaseInfo, LoadCost, Origin, Suggestion, tests::event};
 use crate::self_test::{Check, tests::report};
 
@@ -21,6 +22,7 @@ fn loaded(version: &str) -> Loaded {
             memory_bytes: 1 << 24,
         },
         kernels: "scalar".into(),
+        ranks: 1,
     }
 }
 
@@ -160,6 +162,24 @@ fn a_stopped_answer_keeps_its_text() {
 }
 
 #[test]
+fn a_long_question_shows_how_much_of_it_is_read_until_the_answer_begins() {
+    let reading = |done| received(ToPage::Reading { id: 1, done, total: 150 });
+    let shown = |state: &State| match &state.chat[0].outcome {
+        Outcome::Streaming(answer) => answer.reading,
+        _ => None,
+    };
+    let state = asked(ready());
+    assert_eq!(shown(&state), None);
+    let state = state.apply(reading(64)).apply(reading(128));
+    assert_eq!(shown(&state), Some((128, 150)));
+    let stopped = state.clone().apply(answered(1, Ending::Stopped));
+    assert!(matches!(&stopped.chat[0].outcome, Outcome::Answered { text, .. } if text.is_empty()));
+    assert_eq!(shown(&state.apply(token(1, "Dr."))), None);
+    // Cleared away meanwhile.
+    assert!(asked(ready()).apply(Action::ChatCleared).apply(reading(64)).chat.is_empty());
+}
+
+#[test]
 fn a_new_chat_during_an_answer_ignores_the_rest_of_it() {
     let state = asked(ready()).apply(Action::ChatCleared);
     assert!(state.chat.is_empty() && state.can_ask());
@@ -267,6 +287,18 @@ fn presets_are_recognised_and_own_values_are_not_one() {
     own.max_new_tokens = 7;
     state = state.apply(Action::Settings(SettingsChange::Sampler(own.clone())));
     assert_eq!((state.settings.preset(), state.settings.sampler), (None, own));
+}
+
+#[test]
+fn the_number_of_cores_is_a_setting_and_no_preset() {
+    let mut state = State::default();
+    assert_eq!(state.settings.cores, Cores::Automatic);
+    state = state.apply(Action::Settings(SettingsChange::Cores(Cores::Exactly(2))));
+    state = state.apply(Action::Settings(SettingsChange::Preset(Preset::Exact)));
+    assert_eq!(
+        (state.settings.cores, state.settings.preset()),
+        (Cores::Exactly(2), Some(Preset::Exact))
+    );
 }
 
 #[test]
