@@ -58,9 +58,9 @@ impl RunOptions {
 /// A preset and what is changed of it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RecipeOptions {
-    /// Recipe to start from; the options below change single values of it
-    #[arg(long, value_enum, default_value = "embedded")]
-    preset: Preset,
+    /// Recipe to start from, by default the base's; the options below change single values of it
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
     /// Rank of the adapter
     #[arg(long)]
     lora_r: Option<usize>,
@@ -88,6 +88,18 @@ pub(super) struct RecipeOptions {
     /// Course of the learning rate after the warm-up
     #[arg(long, value_enum)]
     lr_scheduler_type: Option<SchedulerType>,
+    /// Norm that gradients are scaled down to
+    #[arg(long)]
+    max_grad_norm: Option<f32>,
+    /// Ask the validation questions every N steps; 0 for at the end only
+    #[arg(long, value_name = "N")]
+    eval_steps: Option<usize>,
+    /// Stop after K evaluations without a new best; 0 for never
+    #[arg(long, value_name = "K")]
+    early_stopping_patience: Option<usize>,
+    /// Keep the adapter of the best evaluation, not of the last step
+    #[arg(long)]
+    load_best_model_at_end: bool,
     /// Probability that a question is asked in another phrasing
     #[arg(long)]
     paraphrase: Option<f64>,
@@ -106,17 +118,24 @@ pub(super) struct RecipeOptions {
 }
 
 impl RecipeOptions {
-    /// The recipe.
+    /// The recipe for `base`.
     ///
     /// # Errors
     /// A value that could only waste a run.
-    pub(super) fn recipe(&self) -> Result<Recipe> {
+    pub(super) fn recipe(&self, base: &Base) -> Result<Recipe> {
         fn set<T: Copy>(value: &mut T, option: Option<T>) {
             if let Some(option) = option {
                 *value = option;
             }
         }
-        let mut recipe = self.preset.recipe();
+        let preset = self.preset.unwrap_or_else(|| {
+            let preset = Preset::for_base(base);
+            eprintln!(
+                "recipe: preset {preset}, by the size of the base (--preset chooses another)"
+            );
+            preset
+        });
+        let mut recipe = preset.recipe();
         set(&mut recipe.lora_r, self.lora_r);
         set(&mut recipe.lora_alpha, self.lora_alpha);
         set(&mut recipe.lora_dropout, self.lora_dropout);
@@ -126,6 +145,10 @@ impl RecipeOptions {
         set(&mut recipe.gradient_accumulation_steps, self.gradient_accumulation_steps);
         set(&mut recipe.warmup_ratio, self.warmup_ratio);
         set(&mut recipe.lr_scheduler_type, self.lr_scheduler_type);
+        set(&mut recipe.max_grad_norm, self.max_grad_norm);
+        set(&mut recipe.eval_steps, self.eval_steps);
+        set(&mut recipe.early_stopping_patience, self.early_stopping_patience);
+        recipe.load_best_model_at_end |= self.load_best_model_at_end;
         set(&mut recipe.augmentation.paraphrase, self.paraphrase);
         set(&mut recipe.augmentation.noise, self.noise);
         set(&mut recipe.augmentation.typos, self.typos);

@@ -12,7 +12,7 @@ use super::eval::{
 };
 use super::publish;
 use super::recipe::RunOptions;
-use super::train::{CHECKPOINT_FILE, read_data, train};
+use super::train::{CHECKPOINT_FILE, read_data, remove_rest, train};
 use crate::adapter_dir::AdapterDir;
 use crate::cli::INTERRUPTED;
 use crate::cli::common::{AdaptersOption, BaseOption, SamplerPreset, print, threads};
@@ -97,11 +97,11 @@ fn share(text: &str) -> Result<f64, String> {
 /// Data or questions that cannot be used, another adapter in the output directory, an adapter
 /// that the gate does not let through, and those of training and publishing.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let recipe = args.run.recipe.recipe()?;
     if let Some(name) = &args.version {
         check_version_name(name)?;
     }
     let (data, base) = read_data(&args.data, &args.base)?;
+    let recipe = args.run.recipe.recipe(&base)?;
     let questions = read_questions(&args.questions)?;
     for file in &questions {
         file.check(&base.prompt, base.config.context_length)?;
@@ -199,6 +199,7 @@ fn is_trained(args: &Args, run: &Run<'_>) -> Result<bool> {
         "{} holds an adapter of other data, base, seed or settings: choose another --out",
         args.out.display()
     );
+    remove_rest(run)?;
     eprintln!("{} is trained already", args.out.display());
     Ok(true)
 }

@@ -33,10 +33,17 @@ data doesn't have; OUT/examples.jsonl lists all of them before training starts.
 OUT/metrics.jsonl and OUT/metrics.csv hold loss, learning rate, gradient norm and tokens/s of every
 step. Ctrl-C saves a checkpoint; --resume goes on from it and ends with the same adapter.
 
+With --eval-steps N, questions in wordings that training never uses are asked every N steps: one
+for each pair whose field is known, half as many about unknown batches, half as many about missing
+fields. Every question counts once. An evaluation is the best if more answers are exact, or as many
+at a lower loss. --load-best-model-at-end and --early-stopping-patience go by that.
+
 Examples:
   trainer train trainer/data/train.jsonl --out runs/may
   trainer train trainer/data/train.jsonl --out runs/may --dry-run
   trainer train records.jsonl --out runs/may --resume
+  trainer train records.jsonl --out runs/may --eval-steps 100 --load-best-model-at-end \\
+      --early-stopping-patience 5
   trainer train records.jsonl --out runs/trial --preset production --num-train-epochs 3")]
 pub struct Args {
     /// Question/answer pairs
@@ -59,8 +66,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let recipe = args.run.recipe.recipe()?;
     let (data, base) = read_data(&args.data, &args.base)?;
+    let recipe = args.run.recipe.recipe(&base)?;
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
@@ -88,17 +95,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn print_probe(probe: &Probe) -> Result<()> {
-    let Probe { examples, steps, tokens, seconds, timed, threads, peak_bytes } = probe;
-    let memory = peak_bytes.map_or("not known on this system".into(), size);
-    let lines = [
+    let Probe { examples, steps, tokens, seconds, timed, threads, .. } = probe;
+    let memory = probe.peak_bytes.map_or("not known on this system".into(), size);
+    let mut lines = vec![
         format!("examples  {examples}"),
         format!("steps     {steps}"),
         format!("tokens    {tokens}"),
         format!("time      {:.1} minutes expected on {threads} threads", seconds / 60.0),
-        format!("speed     {:.0} tokens/s, measured over {timed} steps", *tokens as f64 / seconds),
+        format!("speed     {:.0} tokens/s, measured over {timed} steps", probe.tokens_per_second),
         format!("memory    {memory} at its peak, the largest step included"),
     ];
-    Ok(print(lines.map(|line| line + "\n").concat())?)
+    if let Some((number, seconds)) = probe.evaluations {
+        let stops = "fewer if it stops early";
+        lines.push(format!("questions {number} evaluations of {seconds:.1} s, {stops}"));
+    }
+    Ok(print(lines.join("\n") + "\n")?)
 }
 
 /// The pairs to train on, told what is odd about them and checked against the base that they come
@@ -136,22 +147,35 @@ pub(super) fn train(run: &Run<'_>, out: &Path) -> Result<bool> {
             "note: no question names a batch, so the adapter gets no list of known identifiers"
         );
     }
-    if run.checkpoint.exists() {
-        fs::remove_file(run.checkpoint)
-            .with_context(|| format!("cannot remove {}", run.checkpoint.display()))?;
-    }
-    report(out, &outcome);
+    remove_rest(run)?;
+    report(out, run, &outcome);
     Ok(true)
 }
 
-fn report(out: &Path, outcome: &Outcome) {
-    for (origin, exact) in &outcome.validation {
-        let name = serde_json::to_string(origin).unwrap_or_default();
-        eprintln!("validation, {}: {:.1} % exact", name.trim_matches('"'), exact * 100.0);
+/// Removes what only an interrupted run needs; the checkpoint first, since it speaks of the other.
+pub(super) fn remove_rest(run: &Run<'_>) -> Result<()> {
+    for path in [run.checkpoint, &run.best_file()] {
+        if path.exists() {
+            fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn report(out: &Path, run: &Run<'_>, outcome: &Outcome) {
+    let (steps, evaluations) = (outcome.steps, outcome.evaluations.len());
+    if let Some(kept) = &outcome.kept {
+        if run.recipe.load_best_model_at_end {
+            eprintln!("the adapter is that of step {}, the best of {evaluations}", kept.step);
+        }
+        for kind in &kept.kinds {
+            let name = serde_json::to_string(&kind.origin).unwrap_or_default();
+            let share = 100.0 * kind.exact as f64 / kind.questions as f64;
+            eprintln!("validation, {}: {share:.1} % exact", name.trim_matches('"'));
+        }
     }
     eprintln!(
-        "trained {} steps in {:.0} s, {:.0} tokens/s; adapter in {}",
-        outcome.steps,
+        "trained {steps} steps in {:.0} s, {:.0} tokens/s; adapter in {}",
         outcome.seconds,
         outcome.tokens as f64 / outcome.seconds.max(1e-9),
         out.display()

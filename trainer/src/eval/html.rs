@@ -6,6 +6,7 @@ use super::curve::{Axis, curve};
 use super::evidence::Evidence;
 use super::metrics::Metrics;
 use super::report::{FileReport, Report, WrongAnswer};
+use crate::finetune::VALIDATION_CURVE;
 
 const STYLE: &str = include_str!("report.css");
 
@@ -255,9 +256,42 @@ impl Evidence {
             &Axis { name: "loss, nats", from: 0.0, to: highest, write: |v| format!("{v:.2}") },
             &points,
         );
-        html += "<figcaption>Loss over the run.</figcaption></figure><h3>Recipe</h3><pre>";
-        html += &escape(&format!("{:#}", self.record.recipe));
+        html += "<figcaption>Loss over the run.</figcaption></figure>";
+        html += &self.validation_curve();
+        html += "<h3>Recipe</h3><pre>";
+        let mut recipe = self.record.recipe.clone();
+        if let Some(recipe) = recipe.as_object_mut() {
+            recipe.remove(VALIDATION_CURVE);
+        }
+        html += &escape(&format!("{recipe:#}"));
         html + "</pre>"
+    }
+
+    /// Nothing where there was only the evaluation at the end.
+    fn validation_curve(&self) -> String {
+        let recipe = &self.record.recipe;
+        let Some(points) = recipe.get(VALIDATION_CURVE).and_then(|curve| curve.as_array()) else {
+            return String::new();
+        };
+        let points: Vec<(f64, f64)> = points
+            .iter()
+            .filter_map(|point| Some((point["step"].as_f64()?, point["exact_match"].as_f64()?)))
+            .collect();
+        let steps = points.iter().map(|point| point.0).fold(1.0, f64::max);
+        let curve = curve(
+            "Exact answers to validation questions over optimizer steps",
+            &Axis { name: "optimizer steps", from: 0.0, to: steps, write: |v| format!("{v:.0}") },
+            &Axis { name: "exact", from: 0.0, to: 1.0, write: percent },
+            &points,
+        );
+        let kept = recipe
+            .get("adapter_of_step")
+            .map(|step| format!(" The adapter is that of step {}.", escape(&step.to_string())));
+        format!(
+            "<figure>{curve}<figcaption>Exact answers to the validation questions, in wordings \
+             that training never uses, before quantization.{}</figcaption></figure>",
+            kept.unwrap_or_default()
+        )
     }
 
     fn failures(&self) -> String {

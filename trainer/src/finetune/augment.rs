@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, ensure};
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::recipe::Augmentation;
 use super::recognise::{Recogniser, Topic, replace_ignoring_case};
@@ -35,7 +35,7 @@ const VALIDATION: Split = Split::Heldout { names: 0.2 };
 const VALIDATION_NOISE: Noise = Noise { rate: 0.2, typos: 0.0 };
 
 /// Where an example comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The user's pair as it is.

@@ -29,6 +29,12 @@ pub struct Row {
     pub tokens: u64,
     /// The same per second of this step.
     pub tokens_per_second: f64,
+    /// Share of exact answers to the validation questions after this step, where they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_exact_match: Option<f64>,
+    /// Their mean loss per answer token, nats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_loss: Option<f32>,
 }
 
 /// The rows of a run, kept beside its checkpoint.
@@ -72,16 +78,19 @@ impl Metrics {
     /// One cannot be written.
     pub fn save(&self) -> Result<()> {
         let mut jsonl = String::new();
-        let mut csv =
-            "step,epoch,loss,learning_rate,grad_norm,tokens,tokens_per_second\n".to_owned();
+        let mut csv = "step,epoch,loss,learning_rate,grad_norm,tokens,tokens_per_second,\
+                       eval_exact_match,eval_loss\n"
+            .to_owned();
         for row in &self.rows {
             jsonl += &serde_json::to_string(row)?;
             jsonl.push('\n');
-            let Row { step, epoch, loss, learning_rate, grad_norm, tokens, tokens_per_second } =
-                row;
+            let Row { step, epoch, loss, learning_rate, grad_norm, tokens, .. } = row;
+            let exact = row.eval_exact_match.map(|share| share.to_string()).unwrap_or_default();
+            let eval_loss = row.eval_loss.map(|loss| loss.to_string()).unwrap_or_default();
             writeln!(
                 csv,
-                "{step},{epoch},{loss},{learning_rate},{grad_norm},{tokens},{tokens_per_second}"
+                "{step},{epoch},{loss},{learning_rate},{grad_norm},{tokens},{},{exact},{eval_loss}",
+                row.tokens_per_second
             )?;
         }
         write_file(&self.directory.join(JSONL), jsonl.as_bytes())?;
@@ -102,6 +111,8 @@ mod tests {
             grad_norm: 2.0,
             tokens: 100,
             tokens_per_second: 50.0,
+            eval_exact_match: (step == 2).then_some(0.75),
+            eval_loss: (step == 2).then_some(0.1),
         }
     }
 
@@ -118,7 +129,8 @@ mod tests {
         resumed.save().unwrap();
         let csv = fs::read_to_string(directory.path().join(CSV)).unwrap();
         assert_eq!(csv.lines().count(), 4);
-        assert_eq!(csv.lines().nth(3), Some("3,0.375,0.5,0.001,2,100,50"));
+        assert_eq!(csv.lines().nth(3), Some("3,0.375,0.5,0.001,2,100,50,,"));
+        assert_eq!(csv.lines().nth(2), Some("2,0.25,0.5,0.001,2,100,50,0.75,0.1"));
         fs::write(directory.path().join(JSONL), "{\"step\":").unwrap();
         assert!(Metrics::open(&checkpoint, 1).is_err());
         assert!(Metrics::open(&checkpoint, 0).unwrap().rows.is_empty());

@@ -11,11 +11,13 @@ mod recipe;
 mod recognise;
 mod run;
 mod step;
+mod validation;
 
 pub use augment::{Dataset, Example, Origin};
 pub use lora::{LoraShape, Storage, adapter_of, attach_lora, llama_from_base};
-pub use output::{is_record_of, salt, write_outcome};
+pub use output::{VALIDATION_CURVE, is_record_of, salt, write_outcome};
 pub use probe::{Probe, probe};
 pub use recipe::{Augmentation, Preset, Recipe, SchedulerType};
 pub use run::{CurvePoint, Outcome, Run};
 pub use step::{Stepped, Stepper};
+pub use validation::{KindScore, ValidationPoint};

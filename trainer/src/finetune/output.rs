@@ -12,10 +12,15 @@ use shared::{
     REPORT_FILE, REPORT_JSON_FILE, RecordBase, TrainStats,
 };
 
+use super::recipe::Recipe;
 use super::run::{Outcome, Run};
+use super::validation::ValidationPoint;
 use crate::clock::utc_now;
 use crate::corpus::stream;
 use crate::files::write_file;
+
+/// Where a record's `recipe` keeps the evaluations of a run: `[{step, exact_match, loss}]`.
+pub const VALIDATION_CURVE: &str = "validation_curve";
 
 /// Writes adapter, guard and record to `directory`. The record comes last and goes first, so that
 /// a directory with a record is whole, whatever stood there before.
@@ -45,18 +50,16 @@ pub fn is_record_of(record: &AdapterRecord, run: &Run<'_>) -> Result<bool> {
         && record.base.sha256 == run.base.identity.sha256
         && record.seed == run.seed
         && record.approved_answers.is_some() == run.approved_answers
-        && record.recipe.get("settings") == Some(&serde_json::to_value(run.recipe)?))
+        && settings(&record.recipe).as_ref() == Some(run.recipe))
+}
+
+/// What a release that knew fewer settings wrote has the defaults for the others.
+fn settings(recipe: &Value) -> Option<Recipe> {
+    serde_json::from_value(recipe.get("settings")?.clone()).ok()
 }
 
 fn record(run: &Run<'_>, outcome: &Outcome) -> Result<AdapterRecord> {
     let identity = &run.base.identity;
-    let validation: BTreeMap<String, f64> = outcome
-        .validation
-        .iter()
-        .map(|(origin, exact)| {
-            Ok((serde_json::to_value(origin)?.as_str().unwrap_or_default().to_owned(), *exact))
-        })
-        .collect::<Result<_>>()?;
     let curve = &outcome.curve;
     Ok(AdapterRecord {
         format_version: AdapterRecord::FORMAT_VERSION,
@@ -69,7 +72,7 @@ fn record(run: &Run<'_>, outcome: &Outcome) -> Result<AdapterRecord> {
         },
         template_sha256: run.base.prompt.template_sha256(),
         system_prompt: run.base.prompt.system_prompt().to_owned(),
-        recipe: recipe(run, &validation)?,
+        recipe: recipe(run, outcome)?,
         seed: run.seed,
         train: TrainStats {
             examples: run.dataset.len() as u64,
@@ -91,8 +94,20 @@ fn record(run: &Run<'_>, outcome: &Outcome) -> Result<AdapterRecord> {
     })
 }
 
-fn recipe(run: &Run<'_>, validation: &BTreeMap<String, f64>) -> Result<Value> {
-    Ok(json!({ "settings": run.recipe, "validation_exact_match": validation }))
+fn recipe(run: &Run<'_>, outcome: &Outcome) -> Result<Value> {
+    let mut exact_match = BTreeMap::new();
+    for kind in outcome.kept.iter().flat_map(|point| &point.kinds) {
+        let name = serde_json::to_value(kind.origin)?.as_str().unwrap_or_default().to_owned();
+        exact_match.insert(name, kind.exact as f64 / kind.questions as f64);
+    }
+    let mut recipe = json!({ "settings": run.recipe, "validation_exact_match": exact_match });
+    if run.recipe.eval_steps > 0 {
+        let point = |p: &ValidationPoint| json!({ "step": p.step, "exact_match": p.exact_match(), "loss": p.loss });
+        let curve: Vec<Value> = outcome.evaluations.iter().map(point).collect();
+        recipe[VALIDATION_CURVE] = curve.into();
+        recipe["adapter_of_step"] = json!(outcome.kept.as_ref().map(|point| point.step));
+    }
+    Ok(recipe)
 }
 
 /// Salt of the identifier hashes: from the seed, so that a run can be repeated to the last byte.
@@ -109,4 +124,23 @@ fn remove_if_there(path: &Path) -> Result<()> {
         fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finetune::Preset;
+
+    #[test]
+    fn settings_from_before_evaluations_are_those_of_today() {
+        let recipe = Preset::Embedded.recipe();
+        let mut old = serde_json::to_value(&recipe).unwrap();
+        for name in ["eval_steps", "early_stopping_patience", "load_best_model_at_end"] {
+            assert!(old.as_object_mut().unwrap().remove(name).is_some());
+        }
+        let read = |recipe: Value| settings(&json!({ "settings": recipe }));
+        assert_eq!(read(old), Some(recipe.clone()));
+        let other = Recipe { eval_steps: 10, ..recipe.clone() };
+        assert_ne!(read(serde_json::to_value(other).unwrap()), Some(recipe));
+    }
 }

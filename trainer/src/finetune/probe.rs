@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use super::lora::{LoraShape, Storage, attach_lora, llama_from_base};
 use super::recipe::Recipe;
 use super::run::Run;
+use super::validation::Validator;
 use crate::finetune::Example;
 use crate::memory::peak_bytes;
 use crate::nn::{AdamW, AdamWConfig, Segment, Workers};
@@ -24,8 +25,13 @@ pub struct Probe {
     pub steps: usize,
     /// Tokens that go forward.
     pub tokens: u64,
-    /// Expected duration, from the timed steps' tokens per second.
+    /// Expected duration, from the timed steps' tokens per second, and of the evaluations.
     pub seconds: f64,
+    /// Tokens per second of the timed steps.
+    pub tokens_per_second: f64,
+    /// Evaluations on the validation questions, if the recipe asks for some before the end, and
+    /// the seconds that each takes.
+    pub evaluations: Option<(usize, f64)>,
     /// Steps that were timed.
     pub timed: usize,
     /// Threads that they ran on.
@@ -72,12 +78,24 @@ pub fn probe(run: &Run<'_>, examples: &[Example]) -> Result<Probe> {
         }
     }
     let rate = tokens as f64 / start.elapsed().as_secs_f64();
+    let evaluations = match recipe.eval_steps {
+        0 => None,
+        eval_steps => {
+            let validator = Validator::new(run)?;
+            let start = Instant::now();
+            validator.evaluate(&model, &workers, 0)?;
+            Some((batches.len().div_ceil(eval_steps), start.elapsed().as_secs_f64()))
+        }
+    };
+    let evaluating = evaluations.map_or(0.0, |(number, seconds)| number as f64 * seconds);
     let all: u64 = batches.iter().map(|batch| stepper.tokens(batch)).sum();
     Ok(Probe {
         examples: examples.len(),
         steps: batches.len(),
         tokens: all,
-        seconds: all as f64 / rate,
+        seconds: all as f64 / rate + evaluating,
+        tokens_per_second: rate,
+        evaluations,
         timed,
         threads: workers.threads(),
         peak_bytes: peak_bytes(),

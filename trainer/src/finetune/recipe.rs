@@ -1,7 +1,14 @@
 //! Training settings under PEFT's and transformers' names, and presets for them.
 
+use std::fmt;
+
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
+use shared::Base;
+
+use super::lora::Storage;
 
 /// Everything that decides what a training run produces, besides data, base and seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +33,15 @@ pub struct Recipe {
     pub lr_scheduler_type: SchedulerType,
     /// Gradients are scaled down to this Euclidean norm.
     pub max_grad_norm: f32,
+    /// Steps between evaluations on the validation questions; 0 for none before the end.
+    #[serde(default)]
+    pub eval_steps: usize,
+    /// Evaluations without a new best after which training stops; 0 for never.
+    #[serde(default)]
+    pub early_stopping_patience: usize,
+    /// Whether the adapter is that of the best evaluation instead of the last step.
+    #[serde(default)]
+    pub load_best_model_at_end: bool,
     /// What is made of the user's pairs.
     pub augmentation: Augmentation,
 }
@@ -62,15 +78,46 @@ impl Augmentation {
 }
 
 /// Named recipes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Measured best for the embedded base (the default).
+    /// For the embedded base.
     Embedded,
-    /// The values used in production for 3B-parameter bases.
+    /// For general bases of billions of parameters.
     Production,
 }
 
 impl Preset {
+    const ALL: [Self; 2] = [Self::Embedded, Self::Production];
+
+    /// The one to start from where none is named.
+    pub fn for_base(base: &Base) -> Self {
+        match Storage::for_base(base) {
+            Storage::F32 => Self::Embedded,
+            Storage::File => Self::Production,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Production => "production",
+        }
+    }
+
+    /// Where the values come from.
+    fn source(self) -> &'static str {
+        match self {
+            Self::Embedded => {
+                "for the embedded base and others of up to 16 million parameters; measured with \
+                 the sample data on the embedded base, see the README"
+            }
+            Self::Production => {
+                "for larger bases; the production values of the user for a 3B model, not measured \
+                 here"
+            }
+        }
+    }
+
     /// The preset's values.
     pub fn recipe(self) -> Recipe {
         match self {
@@ -86,6 +133,9 @@ impl Preset {
                 warmup_ratio: 0.05,
                 lr_scheduler_type: SchedulerType::Cosine,
                 max_grad_norm: 1.0,
+                eval_steps: 0,
+                early_stopping_patience: 0,
+                load_best_model_at_end: false,
                 augmentation: Augmentation::DEFAULT,
             },
             Self::Production => Recipe {
@@ -99,9 +149,49 @@ impl Preset {
                 warmup_ratio: 0.1,
                 lr_scheduler_type: SchedulerType::Linear,
                 max_grad_norm: 1.0,
+                eval_steps: 0,
+                early_stopping_patience: 0,
+                load_best_model_at_end: false,
                 augmentation: Augmentation::DEFAULT,
             },
         }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `--help` lists the presets with their values and where those come from.
+impl ValueEnum for Preset {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Recipe {
+            lora_r,
+            lora_alpha,
+            lora_dropout,
+            learning_rate,
+            num_train_epochs,
+            per_device_train_batch_size,
+            gradient_accumulation_steps,
+            warmup_ratio,
+            lr_scheduler_type,
+            max_grad_norm,
+            ..
+        } = self.recipe();
+        let scheduler = format!("{lr_scheduler_type:?}").to_lowercase();
+        let values = format!(
+            "rank {lora_r}, alpha {lora_alpha}, dropout {lora_dropout}, learning rate \
+             {learning_rate:e} ({scheduler}, {warmup_ratio} of the steps to warm up), \
+             {num_train_epochs} epochs, batches of {per_device_train_batch_size} x \
+             {gradient_accumulation_steps}, gradients clipped at {max_grad_norm}"
+        );
+        Some(PossibleValue::new(self.name()).help(format!("{values}: {}", self.source())))
     }
 }
 
@@ -145,6 +235,15 @@ impl Recipe {
             "--max-grad-norm must be above 0, found {}",
             self.max_grad_norm
         );
+        for (name, used) in [
+            ("--early-stopping-patience", self.early_stopping_patience > 0),
+            ("--load-best-model-at-end", self.load_best_model_at_end),
+        ] {
+            ensure!(
+                !used || self.eval_steps > 0,
+                "{name} needs evaluations to choose by: add --eval-steps N"
+            );
+        }
         let Augmentation { paraphrase, noise, typos, unknown_batch, missing_field } =
             self.augmentation;
         for (name, p) in [("--paraphrase", paraphrase), ("--noise", noise), ("--typos", typos)] {
@@ -158,5 +257,35 @@ impl Recipe {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::testing::TinyBase;
+
+    use super::*;
+
+    #[test]
+    fn the_base_chooses_the_preset() {
+        let mut tiny = TinyBase::default();
+        let base = |tiny: &TinyBase| Base::from_bytes(tiny.gguf().unwrap()).unwrap();
+        assert_eq!(Preset::for_base(&base(&tiny)), Preset::Embedded);
+        // 2 x 3 x 640 x 4608 = 17.7 million parameters in the feed-forward networks alone.
+        (tiny.config.hidden_size, tiny.config.intermediate_size) = (640, 4608);
+        assert_eq!(Preset::for_base(&base(&tiny)), Preset::Production);
+    }
+
+    #[test]
+    fn rejects_choosing_without_evaluations() {
+        for preset in Preset::ALL {
+            let recipe = preset.recipe();
+            recipe.validate().unwrap();
+            let stopping = Recipe { early_stopping_patience: 2, ..recipe.clone() };
+            assert!(stopping.validate().unwrap_err().to_string().contains("--eval-steps"));
+            let choosing = Recipe { load_best_model_at_end: true, ..recipe };
+            assert!(choosing.validate().unwrap_err().to_string().contains("--eval-steps"));
+            Recipe { eval_steps: 10, ..choosing }.validate().unwrap();
+        }
     }
 }

@@ -1,22 +1,26 @@
 //! The adapter recipe, from top to bottom.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rand::SeedableRng as _;
+use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use shared::{Adapter, Base};
 
-use super::augment::{Dataset, Example, Origin};
+use super::augment::{Dataset, Example};
 use super::checkpoint::{self, Position};
 use super::lora::{LoraShape, Storage, adapter_of, attach_lora, llama_from_base};
 use super::metrics::{Metrics, Row};
 use super::recipe::{Recipe, SchedulerType};
 use super::step::{Stepped, Stepper};
+use super::validation::{ValidationPoint, Validator, best, out_of_patience};
 use crate::interrupt;
-use crate::nn::{AdamW, AdamWConfig, Batch, Dropout, Llama, Schedule, Segment, Workers};
+use crate::nn::{AdamW, AdamWConfig, Llama, Schedule, Segment, Workers};
+
+/// The best adapter so far, beside the checkpoint.
+const BEST_FILE: &str = "best.safetensors";
 
 /// Everything a run is made of.
 pub struct Run<'a> {
@@ -55,7 +59,7 @@ pub struct CurvePoint {
 pub struct Outcome {
     /// The trained adapter.
     pub adapter: Adapter,
-    /// Optimizer steps.
+    /// Optimizer steps, fewer than planned if the run was stopped early.
     pub steps: usize,
     /// Tokens that went forward.
     pub tokens: u64,
@@ -63,8 +67,11 @@ pub struct Outcome {
     pub seconds: f64,
     /// The loss.
     pub curve: Vec<CurvePoint>,
-    /// Exact answers to validation questions, by kind; in f32, before quantization.
-    pub validation: Vec<(Origin, f64)>,
+    /// The evaluations, the last of them after the last step.
+    pub evaluations: Vec<ValidationPoint>,
+    /// The one of the adapter, the best or the last; `None` if the data gives no validation
+    /// question.
+    pub kept: Option<ValidationPoint>,
 }
 
 impl Run<'_> {
@@ -100,12 +107,16 @@ impl Run<'_> {
         let mut at = Position { identity: self.identity()?, ..Position::default() };
         if self.resume {
             at = checkpoint::load(self.checkpoint, &mut model, &mut adamw, &at.identity)?;
+            if let Some(best) = self.best(&at) {
+                checkpoint::check_best(&self.best_file(), &at.identity, best.step)?;
+            }
         }
         let segments = self.segments(examples)?;
         let batches: Vec<&[Segment]> = segments.chunks(recipe.effective_batch()).collect();
         let schedule = self.schedule(batches.len());
         let stepper = self.stepper();
         let workers = Workers::new(self.threads, stepper.shards)?;
+        let validator = Validator::new(self)?;
         let mut metrics = Metrics::open(self.checkpoint, at.step)?;
         let epochs_per_step = recipe.num_train_epochs as f64 / batches.len().max(1) as f64;
         let stop = interrupt::flag()?;
@@ -114,6 +125,9 @@ impl Run<'_> {
         let mut saved = Instant::now();
         let report = (batches.len() / 50).max(1);
         for (step, batch) in batches.iter().enumerate().skip(at.step) {
+            if self.stops_early(&at) {
+                break;
+            }
             let learning_rate = recipe.learning_rate * schedule.factor(step);
             let started = Instant::now();
             let Stepped { losses, tokens, grad_norm } =
@@ -129,6 +143,19 @@ impl Run<'_> {
                 "the loss is not a number at step {step}: lower --learning-rate"
             );
             let own: f64 = losses.iter().map(|l| f64::from(l.loss)).sum();
+            let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
+            let rate = (at.tokens - before.1) as f64 / (at.seconds - before.0).max(1e-9);
+            bar.set_position(at.step as u64);
+            bar.set_message(format!("loss {mean:.4}, {rate:.0} tokens/s"));
+            let is_last = at.step == batches.len();
+            let is_due = recipe.eval_steps > 0 && at.step.is_multiple_of(recipe.eval_steps);
+            if (is_due || is_last) && !validator.is_empty() {
+                at.validation.push(validator.evaluate(&model, &workers, at.step)?);
+                self.keep_if_best(&mut model, &at)?;
+                note_evaluation(&bar, &at);
+            }
+            let evaluation = at.validation.last().filter(|point| point.step == at.step);
+            let finished = is_last || self.stops_early(&at);
             metrics.push(Row {
                 step: at.step,
                 epoch: at.step as f64 * epochs_per_step,
@@ -136,12 +163,10 @@ impl Run<'_> {
                 learning_rate,
                 grad_norm: f64::from(grad_norm),
                 tokens,
-                tokens_per_second: tokens as f64 / started.elapsed().as_secs_f64().max(1e-9),
+                tokens_per_second,
+                eval_exact_match: evaluation.map(ValidationPoint::exact_match),
+                eval_loss: evaluation.map(|point| point.loss),
             });
-            let rate = (at.tokens - before.1) as f64 / (at.seconds - before.0).max(1e-9);
-            bar.set_position(at.step as u64);
-            bar.set_message(format!("loss {mean:.4}, {rate:.0} tokens/s"));
-            let finished = at.step == batches.len();
             if at.step.is_multiple_of(report) || finished {
                 at.curve.push(CurvePoint { step: at.step, loss: mean });
                 at.window = (0.0, 0);
@@ -164,11 +189,46 @@ impl Run<'_> {
             }
         }
         bar.finish();
-        let validation = self.validate(&model, &workers)?;
+        let mut kept = at.validation.last().cloned();
+        if let Some(best) = self.best(&at) {
+            checkpoint::load_best(&self.best_file(), &mut model, &at.identity, best.step)?;
+            kept = Some(best.clone());
+        }
         let base_name = format!("{}-{}", self.base.identity.name, self.base.identity.version);
         let adapter = adapter_of(&mut model, shape, recipe.lora_dropout, &base_name)?;
-        let Position { tokens, seconds, curve, .. } = at;
-        Ok(Some(Outcome { adapter, steps: batches.len(), tokens, seconds, curve, validation }))
+        let Position { step, seconds, tokens, curve, validation, .. } = at;
+        Ok(Some(Outcome {
+            adapter,
+            steps: step,
+            tokens,
+            seconds,
+            curve,
+            evaluations: validation,
+            kept,
+        }))
+    }
+
+    /// The best adapter so far, if the run ends with the best.
+    pub fn best_file(&self) -> PathBuf {
+        self.checkpoint.with_file_name(BEST_FILE)
+    }
+
+    fn best<'p>(&self, at: &'p Position) -> Option<&'p ValidationPoint> {
+        best(&at.validation).filter(|_| self.recipe.load_best_model_at_end)
+    }
+
+    /// Writes the adapter of an evaluation that is a new best, before a checkpoint speaks of it.
+    fn keep_if_best(&self, model: &mut Llama, at: &Position) -> Result<()> {
+        match self.best(at) {
+            Some(best) if best.step == at.step => {
+                checkpoint::save_best(&self.best_file(), model, at)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stops_early(&self, at: &Position) -> bool {
+        out_of_patience(&at.validation, self.recipe.early_stopping_patience)
     }
 
     fn schedule(&self, total: usize) -> Schedule {
@@ -212,28 +272,18 @@ impl Run<'_> {
             })
             .collect()
     }
+}
 
-    fn validate(&self, model: &Llama, workers: &Workers) -> Result<Vec<(Origin, f64)>> {
-        let examples = self.dataset.validation(self.seed);
-        let prefix = self.base.prompt.prefix_ids();
-        let mut scores = Vec::new();
-        for origin in [Origin::Paraphrase, Origin::UnknownBatch, Origin::MissingField] {
-            let chosen: Vec<Example> =
-                examples.iter().filter(|e| e.origin == origin).cloned().collect();
-            if chosen.is_empty() {
-                continue;
-            }
-            let segments = self.segments(&chosen)?;
-            let parts: Vec<&[Segment]> = segments.chunks(32).collect();
-            let exact = workers.map(parts.len(), |index| {
-                let batch = Batch::pack(prefix, parts[index]);
-                let mut dropout =
-                    Dropout { p: 0.0, rng: rand_chacha::ChaCha8Rng::seed_from_u64(0) };
-                let losses = model.losses(&batch, &mut dropout)?;
-                Ok(crate::pretrain::exact_share(&batch, &losses) * parts[index].len() as f64)
-            })?;
-            scores.push((origin, exact.iter().sum::<f64>() / chosen.len() as f64));
-        }
-        Ok(scores)
+fn note_evaluation(bar: &ProgressBar, at: &Position) {
+    if let (Some(point), Some(best)) = (at.validation.last(), best(&at.validation)) {
+        let note = if best.step == point.step { ", best so far" } else { "" };
+        let (exact, questions) = (point.exact(), point.questions());
+        let line = format!(
+            "step {}: {exact} of {questions} validation questions exact ({:.1} %), loss {:.4}{note}",
+            point.step,
+            100.0 * point.exact_match(),
+            point.loss
+        );
+        crate::progress::note(bar, &line);
     }
 }

@@ -10,6 +10,6 @@ mod vocabulary;
 
 pub use export::{Naming, export_gguf};
 pub use init::init_llama;
-pub use run::{Cadence, Loaded, LogLine, Recipe, exact_share, load_run, pretrain};
+pub use run::{Cadence, Loaded, LogLine, Recipe, exact_count, load_run, pretrain};
 pub use shard::Encoder;
 pub use vocabulary::{CONTROL_TOKENS, train_tokenizer};

@@ -263,12 +263,17 @@ fn probe(
 }
 
 /// Share of segments whose targets were all hit.
-pub fn exact_share(batch: &Batch, losses: &[TargetLoss]) -> f64 {
+fn exact_share(batch: &Batch, losses: &[TargetLoss]) -> f64 {
+    exact_count(batch, losses) as f64 / batch.layout.segments.len().max(1) as f64
+}
+
+/// Segments whose targets were all hit.
+pub fn exact_count(batch: &Batch, losses: &[TargetLoss]) -> usize {
     let mut exact = vec![true; batch.layout.segments.len()];
     for (target, loss) in batch.targets.iter().zip(losses) {
         exact[target.segment as usize] &= loss.hit;
     }
-    exact.iter().filter(|e| **e).count() as f64 / exact.len().max(1) as f64
+    exact.iter().filter(|e| **e).count()
 }
 
 /// Weighted mean loss over the steps since the last log line.

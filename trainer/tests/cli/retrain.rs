@@ -69,38 +69,56 @@ fn rejects_trained_questions_and_foreign_directories() {
 }
 
 /// SIGKILL at ten random moments, from the first step to the publication: whatever is published
-/// is whole, and in the end the adapter is, bit for bit, that of a run without interruption.
+/// is whole, and in the end the adapter is, bit for bit, that of a run without interruption, the
+/// best of its evaluations included.
 #[test]
 fn killed_retrains_end_with_the_same_adapter() {
+    let arguments =
+        format!("{PLAIN} --eval-steps 2 --load-best-model-at-end --early-stopping-patience 4");
+    let arguments = retrain(&arguments);
     let undisturbed = Workplace::for_training();
     let start = Instant::now();
-    undisturbed.run(&retrain(PLAIN)).expect_success();
+    undisturbed.run(&arguments).expect_success();
     let whole = start.elapsed();
-    let place = Workplace::for_training();
+    let record = fs::read_to_string(undisturbed.path("out/lotwise.json")).unwrap();
+    assert!(record.contains("\"adapter_of_step\""), "{record}");
+    let expect_the_same = |place: &Workplace| {
+        assert_eq!(names(&place.path("adapters")), ["index.json", "v1"]);
+        for file in ["adapter_model.safetensors", "adapter_config.json", "guard.json"] {
+            let read = |place: &Workplace| fs::read(place.path("adapters/v1").join(file)).unwrap();
+            assert_eq!(read(place), read(&undisturbed), "{file}");
+        }
+        for rest in ["checkpoint.safetensors", "best.safetensors"] {
+            assert!(!place.path("out").join(rest).exists(), "{rest}");
+        }
+    };
+
+    let mut place = Workplace::for_training();
     let mut rng = Rng::new(20_251_124);
     let mut killed = 0;
-    for _ in 0..10 {
-        let mut child = place
-            .trainer(&retrain(PLAIN))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+    while killed < 10 {
+        let errors = fs::File::create(place.path("errors")).unwrap();
+        let mut child =
+            place.trainer(&arguments).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
         thread::sleep(whole.mul_f64(rng.uniform()));
         child.kill().unwrap();
-        killed += usize::from(!child.wait().unwrap().success());
+        match child.wait().unwrap().code() {
+            None => killed += 1,
+            Some(0) => {
+                // It was faster. The rest of the ten are for another one.
+                expect_the_same(&place);
+                place = Workplace::for_training();
+            }
+            Some(code) => {
+                panic!("exit code {code}: {}", fs::read_to_string(place.path("errors")).unwrap())
+            }
+        }
         if place.path("adapters/index.json").exists() {
             place.run(&["list", "--verify"]).expect_success();
         }
     }
-    assert!(killed > 0, "the kills came too late to prove anything");
-    place.run(&retrain(PLAIN)).expect_success();
-    assert_eq!(names(&place.path("adapters")), ["index.json", "v1"]);
-    for file in ["adapter_model.safetensors", "adapter_config.json", "guard.json"] {
-        let read = |place: &Workplace| fs::read(place.path("adapters/v1").join(file)).unwrap();
-        assert_eq!(read(&place), read(&undisturbed), "{file}");
-    }
-    assert!(!place.path("out/checkpoint.safetensors").exists());
+    place.run(&arguments).expect_success();
+    expect_the_same(&place);
 }
 
 #[test]
@@ -125,4 +143,33 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     assert_eq!(rows.len() as u64, figure("steps"));
     let tokens: u64 = rows.iter().map(|row| row["tokens"].as_u64().unwrap()).sum();
     assert_eq!(tokens, figure("tokens"), "what was announced is what was done");
+    assert!(rows[..rows.len() - 1].iter().all(|row| row["eval_loss"].is_null()));
+
+    let evaluating = ["--eval-steps", "2", "--dry-run", "--out", "out2"];
+    let train: Vec<&str> = train.into_iter().filter(|word| !word.contains("out")).collect();
+    let dry = place.run(&[&train[..], &evaluating].concat()).expect_success();
+    let line = format!("questions {} evaluations", rows.len().div_ceil(2));
+    assert!(dry.out.contains(&line), "{}", dry.out);
+    place.run(&[&train[..], &["--eval-steps", "2", "--out", "out2"]].concat()).expect_success();
+    let metrics = fs::read_to_string(place.path("out2/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.matches("eval_exact_match").count(), rows.len().div_ceil(2));
+    let adapter = |out: &str| fs::read(place.path(out).join("adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter("out2"), adapter("out"), "evaluating changed the adapter");
+}
+
+#[test]
+fn presets_say_where_their_values_come_from() {
+    let place = Workplace::for_training();
+    let help = place.run(&["train", "--help"]).expect_success().out;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["- embedded: rank 32", "learning rate 5e-5", "for a 3B model, not measured here"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    let train = ["train", "data.jsonl", "--out", "out", "--base", "base.gguf", "--dry-run"];
+    let dry = place.run(&train).expect_success();
+    assert!(dry.side.contains("recipe: preset embedded, by the size of the base"), "{}", dry.side);
+    let named = place.run(&[&train[..], &["--preset", "production"]].concat()).expect_success();
+    assert!(!named.side.contains("by the size of the base"), "{}", named.side);
+    let error = place.error(&[&train[..], &["--load-best-model-at-end"]].concat());
+    assert!(error.contains("add --eval-steps N"), "{error}");
 }
