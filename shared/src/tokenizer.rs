@@ -84,6 +84,17 @@ impl Tokenizer {
         })
     }
 
+    /// The whole tokenizer, as [`Self::from_json`] and Hugging Face's libraries read it.
+    ///
+    /// # Errors
+    /// Should serialization fail.
+    pub fn to_json(&self) -> Result<String> {
+        self.inner
+            .tokenizer
+            .to_string(false)
+            .map_err(|source| failed("the tokenizer cannot be written", source))
+    }
+
     /// The ids of `text`. Control tokens written in it become their ids; none is added.
     ///
     /// # Errors

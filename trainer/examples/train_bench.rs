@@ -7,22 +7,21 @@
 //! `run` makes one optimizer step for each line that it reads, and answers with a line of
 //! `key=value`. `train_peft.py`, the other side, speaks the same.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Base, GgmlType, GgufBuilder, Linear, ModelConfig,
 };
 use trainer::corpus::{Grammar, stream};
 use trainer::data::read_pairs;
+use trainer::export::write_base;
 use trainer::finetune::{
     Dataset, LoraShape, Preset, Recipe, Run, Stepper, Storage, adapter_of, attach_lora,
     llama_from_base,
@@ -75,7 +74,7 @@ fn prepare(shape: &str, directory: &Path, steps: usize) -> Result<()> {
         _ => bail!("unknown shape {shape:?}: expected embedded or smollm2-135m"),
     };
     fs::write(directory.join("base.gguf"), base.bytes())?;
-    write_transformers(&base, &directory.join("base"))?;
+    write_base(&base, &directory.join("base"))?;
 
     let recipe = recipe();
     let (grammar, data) = (Grammar::load()?, read_pairs(Path::new(DATA))?);
@@ -173,55 +172,6 @@ fn random_base(other: &Base) -> Result<Base> {
         }
     }
     Ok(Base::from_bytes(builder.finish())?)
-}
-
-/// The base's weights, as they are after quantization, in transformers' layout.
-fn write_transformers(base: &Base, directory: &Path) -> Result<()> {
-    let config = &base.config;
-    let mut tensors = HashMap::new();
-    let mut add = |name: String, file_name: &str| -> Result<()> {
-        let shape = base.gguf.tensor(file_name)?.shape.clone();
-        let tensor = Tensor::from_vec(base.dequantize(file_name)?, shape, &Device::Cpu)?;
-        tensors.insert(name, tensor);
-        Ok(())
-    };
-    add("model.embed_tokens.weight".into(), "token_embd.weight")?;
-    add("model.norm.weight".into(), "output_norm.weight")?;
-    ensure!(config.tie_word_embeddings, "a base with its own output matrix is not expected here");
-    for layer in 0..config.num_hidden_layers {
-        let place = format!("model.layers.{layer}");
-        add(format!("{place}.input_layernorm.weight"), &format!("blk.{layer}.attn_norm.weight"))?;
-        add(
-            format!("{place}.post_attention_layernorm.weight"),
-            &format!("blk.{layer}.ffn_norm.weight"),
-        )?;
-        for module in Linear::ALL {
-            let name = format!("{place}.{}.{module}.weight", module.parent());
-            add(name, &module.gguf_name(layer))?;
-        }
-    }
-    candle_core::safetensors::save(&tensors, directory.join("model.safetensors"))?;
-    let json = json!({
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "max_position_embeddings": config.context_length,
-        "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "tie_word_embeddings": true,
-        "torch_dtype": "float32",
-        "bos_token_id": null,
-        "eos_token_id": null,
-    });
-    fs::write(directory.join("config.json"), serde_json::to_vec_pretty(&json)?)?;
-    Ok(())
 }
 
 fn run(directory: &Path, threads: usize) -> Result<()> {

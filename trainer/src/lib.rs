@@ -21,6 +21,7 @@ pub mod clock;
 pub mod corpus;
 pub mod data;
 pub mod eval;
+pub mod export;
 pub mod files;
 pub mod finetune;
 pub mod input;

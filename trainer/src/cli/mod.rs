@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chat;
 mod common;
 pub mod eval;
+pub mod export_data;
 pub mod feedback;
 pub mod inspect;
 pub mod list;
@@ -49,6 +50,7 @@ enum Command {
     List(list::Args),
     Chat(chat::Args),
     Audit(audit::Args),
+    ExportData(export_data::Args),
     Feedback(feedback::Args),
     Inspect(inspect::Args),
     Pretrain(pretrain::Args),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::ExportData(args) => export_data::run(&args),
         Command::Feedback(args) => feedback::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
