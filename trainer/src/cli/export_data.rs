@@ -24,6 +24,7 @@ Writes to DIR
                 (4 bytes a parameter), with tokenizer and chat template
 
 trainer/scripts/train_peft.py trains on it, on one GPU, several, or a CPU; copy both to the cluster.
+It trains to the last step: the settings of evaluations and early stopping are not for it.
 If the base's original weights are there already, name them with --hf-base and base/ is not
 written; they must be what --base was converted from: same shape, same tokenizer.
 
@@ -58,8 +59,8 @@ pub struct Args {
 /// # Errors
 /// Data or base that cannot be used, or a directory that cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let recipe = args.recipe.recipe()?;
     let (data, base) = read_data(&args.data, &args.base)?;
+    let recipe = args.recipe.recipe(&base)?;
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let run = Run {
