@@ -28,6 +28,11 @@ cargo xtask bench train [--steps N] [--threads N] [--shape embedded|smollm2-135m
     losses. Needs Python 3; its packages go into target/bench/venv, or come with the Python that
     LOTWISE_PYTHON names.
 
+cargo xtask interop
+    Adapters between the trainer and PEFT, both ways, and trainer/scripts/train_peft.py on one and
+    two processes; ends with the built site (web/dist) answering from adapters that PEFT trained.
+    Needs Python 3 as bench train does.
+
 cargo xtask serve [--port N]
     Serves web/dist as it is.
 
@@ -57,6 +62,8 @@ pub enum Command {
     Setup,
     /// Compare the trainer with PEFT.
     BenchTrain(crate::bench::Options),
+    /// Prove that adapters go to PEFT and back.
+    Interop,
     /// Build the site.
     Dist,
     /// Serve the built site.
@@ -99,6 +106,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
         "demo" => Command::Demo { serve, port },
         "verify" => Command::Verify,
         "setup" => Command::Setup,
+        "interop" => Command::Interop,
         "dist" => Command::Dist,
         "serve" => Command::Serve { port },
         _ => bail!("unknown command {name:?}\n\n{USAGE}"),
@@ -142,6 +150,7 @@ mod tests {
             parse("demo --no-serve --port 0").unwrap(),
             Command::Demo { serve: false, port: 0 }
         );
+        assert_eq!(parse("interop").unwrap(), Command::Interop);
         assert_eq!(parse("serve --port 9000").unwrap(), Command::Serve { port: 9000 });
         let bench = crate::bench::Options { steps: 2, threads: 3, shape: Some("x".into()) };
         assert_eq!(

@@ -3,19 +3,17 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{process, workspace::Workspace};
+use crate::{process, python, workspace::Workspace};
 
 const SHAPES: [&str; 2] = ["embedded", "smollm2-135m"];
 /// Largest relative difference of a step's loss, and of its gradient's norm.
 const TOLERANCE: f64 = 1e-3;
-/// The packages of the other side: those that made the golden data.
-const REQUIREMENTS: &str = "tests/golden/requirements.txt";
 /// Steps that are not counted.
 const WARM_UP: usize = 1;
 
@@ -35,7 +33,7 @@ pub struct Options {
 /// # Errors
 /// Python or one of its packages is missing, a side fails, or the losses differ.
 pub fn train(workspace: &Workspace, options: &Options) -> Result<()> {
-    let python = python(workspace)?;
+    let python = python::ensure(workspace)?;
     let mut cargo = Command::new("cargo");
     cargo.args([
         "build",
@@ -229,45 +227,6 @@ fn median(mut values: Vec<f64>) -> f64 {
         n if n % 2 == 1 => values[middle],
         _ => (values[middle - 1] + values[middle]) / 2.0,
     }
-}
-
-/// A Python that has the packages: that of `LOTWISE_PYTHON`, or of `target/bench/venv`, which is
-/// made when it is not there.
-fn python(workspace: &Workspace) -> Result<PathBuf> {
-    if let Some(python) = std::env::var_os("LOTWISE_PYTHON") {
-        let python = PathBuf::from(python);
-        ensure!(
-            has_packages(&python),
-            "{} (LOTWISE_PYTHON) cannot import torch, transformers and peft",
-            python.display()
-        );
-        return Ok(python);
-    }
-    let venv = workspace.target.join("bench/venv");
-    let python = venv.join("bin/python");
-    if python.is_file() && has_packages(&python) {
-        return Ok(python);
-    }
-    ensure!(
-        process::output(Command::new("python3").arg("--version")).is_some(),
-        "there is no python3, which the other side of this comparison runs on: install it with its \
-         venv module (apt-get install -y python3-venv), or name a Python that has the packages of \
-         {REQUIREMENTS} in LOTWISE_PYTHON"
-    );
-    println!("installing {REQUIREMENTS} into {}", venv.display());
-    process::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "-r"]).arg(workspace.root.join(REQUIREMENTS));
-    // PyTorch without the libraries for GPUs, which are gigabytes.
-    pip.args(["--extra-index-url", "https://download.pytorch.org/whl/cpu"]);
-    process::run(&mut pip)?;
-    ensure!(has_packages(&python), "{} cannot import what was installed", python.display());
-    Ok(python)
-}
-
-fn has_packages(python: &Path) -> bool {
-    let imports = "import torch, transformers, peft";
-    process::output(Command::new(python).args(["-c", imports])).is_some()
 }
 
 #[cfg(test)]

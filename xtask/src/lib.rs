@@ -13,8 +13,10 @@ mod bench;
 mod clock;
 mod demo;
 mod files;
+mod interop;
 mod process;
 mod programs;
+mod python;
 mod serve;
 mod site;
 mod summary;
@@ -56,6 +58,7 @@ pub fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
             process::run(cargo.args(arguments).current_dir(&workspace.root))?;
         }
         Command::BenchTrain(options) => bench::train(&workspace, &options)?,
+        Command::Interop => interop::run(&workspace)?,
         Command::Dist => site::dist(&workspace, &Cancel::default())?,
         Command::Serve { port } => site::serve(&workspace, port)?,
     }
