@@ -1,6 +1,7 @@
 //! The base model: one GGUF file with weights, tokenizer, chat template and provenance.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +84,7 @@ pub struct Base {
     pub identity: BaseIdentity,
     /// The parsed header: metadata and tensor table.
     pub gguf: Gguf,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl Base {
@@ -95,11 +96,11 @@ impl Base {
         let gguf = Gguf::parse(&bytes)?;
         let BaseHeader { config, tokenizer, prompt, identity } =
             BaseHeader::from_gguf(&gguf, sha256_hex(&bytes))?;
-        Ok(Self { config, tokenizer, prompt, identity, gguf, bytes })
+        Ok(Self { config, tokenizer, prompt, identity, gguf, bytes: Arc::new(bytes) })
     }
 
-    /// The file.
-    pub fn bytes(&self) -> &[u8] {
+    /// The file, to keep parts of it in use without a copy.
+    pub fn bytes(&self) -> &Arc<Vec<u8>> {
         &self.bytes
     }
 

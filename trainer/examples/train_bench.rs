@@ -23,7 +23,7 @@ use trainer::corpus::{Grammar, stream};
 use trainer::data::read_pairs;
 use trainer::export::write_base;
 use trainer::finetune::{
-    Dataset, LoraShape, Preset, Recipe, Run, Stepper, Storage, adapter_of, attach_lora,
+    Dataset, LoraShape, Preset, Recipe, Run, SHARDS, Stepper, Storage, adapter_of, attach_lora,
     llama_from_base,
 };
 use trainer::input::load_base;
@@ -73,7 +73,7 @@ fn prepare(shape: &str, directory: &Path, steps: usize) -> Result<()> {
         "smollm2-135m" => random_base(&embedded)?,
         _ => bail!("unknown shape {shape:?}: expected embedded or smollm2-135m"),
     };
-    fs::write(directory.join("base.gguf"), base.bytes())?;
+    fs::write(directory.join("base.gguf"), base.bytes().as_slice())?;
     write_base(&base, &directory.join("base"))?;
 
     let recipe = recipe();
@@ -207,10 +207,9 @@ fn run(directory: &Path, threads: usize) -> Result<()> {
             step.iter().map(segment).collect()
         })
         .collect();
-    let shards = Storage::for_base(&base).shards();
-    let workers = Workers::new(threads, shards)?;
+    let workers = Workers::new(threads, SHARDS)?;
     let mut adamw = AdamW::new(AdamWConfig::default());
-    let stepper = Stepper { prefix: base.prompt.prefix_ids(), recipe: &recipe, seed: SEED, shards };
+    let stepper = Stepper { prefix: base.prompt.prefix_ids(), recipe: &recipe, seed: SEED };
     let mut out = io::stdout().lock();
     writeln!(out, "ready=1")?;
     let mut steps = batches.iter().enumerate().cycle();

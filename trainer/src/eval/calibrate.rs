@@ -30,10 +30,9 @@ pub const CURVE_POINTS: usize = 200;
 
 /// The refusal biases that are tried.
 const BIASES: [f32; 9] = [0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -3.5, -4.0];
-/// What the best bias is judged by: a reader's questions, one in four of which has no answer on
-/// record, and an invented answer is as bad as two that are refused or wrong.
+/// What the best bias is judged by: the share of a reader's questions that are not answered as they
+/// should be, if one in four has no answer on record.
 const UNANSWERABLE: f64 = 0.25;
-const INVENTED: f64 = 2.0;
 
 /// How often the validation questions are phrased.
 const DRAWS: u64 = 3;
@@ -180,8 +179,7 @@ impl BiasQuality {
     }
 
     fn cost(&self) -> f64 {
-        (1.0 - UNANSWERABLE) * (self.false_refusals + self.wrong)
-            + UNANSWERABLE * INVENTED * self.invented
+        (1.0 - UNANSWERABLE) * (self.false_refusals + self.wrong) + UNANSWERABLE * self.invented
     }
 }
 

@@ -2,11 +2,12 @@
 //! PEFT's layout.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
-use shared::{Adapter, Base, Linear as Module, LoraConfig, LoraPair, gguf_row};
+use shared::{Adapter, Base, Linear as Module, LoraConfig, LoraPair};
 
 use crate::corpus::stream;
 use crate::nn::{Block, Linear, Llama, Lora, Matrix, Packed, Param, slice};
@@ -39,15 +40,6 @@ impl Storage {
         let tensors = base.gguf.tensors().values();
         let parameters: usize = tensors.map(|t| t.shape.iter().product::<usize>()).sum();
         if parameters > F32_PARAMETERS { Self::File } else { Self::F32 }
-    }
-
-    /// Shards of an optimizer step, the same on every machine: few, since each computes the prefix
-    /// anew; more for a large base, whose kept forward pass is large too.
-    pub fn shards(self) -> usize {
-        match self {
-            Self::F32 => 2,
-            Self::File => 4,
-        }
     }
 }
 
@@ -111,27 +103,13 @@ pub fn llama_from_base(base: &Base, storage: Storage) -> Result<Llama> {
     })
 }
 
-/// A matrix as it stands in the file, with the rows of heads in Hugging Face's order where there
-/// is a `head_dim`.
-fn packed(
-    base: &Base,
-    name: &str,
-    [rows, columns]: [usize; 2],
-    head_dim: Option<usize>,
-) -> Result<Matrix> {
+/// A matrix as it stands in the file, read in Hugging Face's order.
+fn packed(base: &Base, name: &str, shape: [usize; 2], head_dim: Option<usize>) -> Result<Matrix> {
     // Refuses what is not finite.
     base.dequantize(name)?;
-    let ty = base.gguf.tensor(name)?.ty;
-    let bytes = base.gguf.tensor_bytes(base.bytes(), name)?;
-    let bytes = match head_dim {
-        None => bytes.to_vec(),
-        Some(head_dim) => {
-            let width = bytes.len() / rows;
-            let row = |row| &bytes[gguf_row(row, head_dim) * width..][..width];
-            (0..rows).flat_map(row).copied().collect()
-        }
-    };
-    Ok(Matrix::Packed(Packed::new(ty, bytes, rows, columns)?))
+    let info = base.gguf.tensor(name)?;
+    let file = Arc::clone(base.bytes());
+    Ok(Matrix::Packed(Packed::new(info.ty, file, info.range.clone(), shape, head_dim)?))
 }
 
 /// Puts a fresh adapter beside every linear layer, initialised as PEFT does: `A` uniform in

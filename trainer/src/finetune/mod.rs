@@ -19,5 +19,5 @@ pub use output::{VALIDATION_CURVE, is_record_of, salt, write_outcome};
 pub use probe::{Probe, probe};
 pub use recipe::{Augmentation, Preset, Recipe, SchedulerType};
 pub use run::{CurvePoint, Outcome, Run};
-pub use step::{Stepped, Stepper};
+pub use step::{SHARDS, Stepped, Stepper};
 pub use validation::{KindScore, ValidationPoint};

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use super::lora::{LoraShape, Storage, attach_lora, llama_from_base};
 use super::recipe::Recipe;
 use super::run::Run;
+use super::step::SHARDS;
 use super::validation::Validator;
 use crate::finetune::Example;
 use crate::memory::peak_bytes;
@@ -58,7 +59,7 @@ pub fn probe(run: &Run<'_>, examples: &[Example]) -> Result<Probe> {
         run.seed,
     )?;
     let mut adamw = AdamW::new(AdamWConfig::default());
-    let workers = Workers::new(run.threads, stepper.shards)?;
+    let workers = Workers::new(run.threads, SHARDS)?;
     let mut step = |batch: &[Segment]| -> Result<u64> {
         let done =
             stepper.step(&mut model, &mut adamw, &workers, batch, 0, recipe.learning_rate)?;

@@ -14,7 +14,7 @@ use super::checkpoint::{self, Position};
 use super::lora::{LoraShape, Storage, adapter_of, attach_lora, llama_from_base};
 use super::metrics::{Metrics, Row};
 use super::recipe::{Recipe, SchedulerType};
-use super::step::{Stepped, Stepper};
+use super::step::{SHARDS, Stepped, Stepper};
 use super::validation::{ValidationPoint, Validator, best, out_of_patience};
 use crate::interrupt;
 use crate::nn::{AdamW, AdamWConfig, Llama, Schedule, Segment, Workers};
@@ -115,7 +115,7 @@ impl Run<'_> {
         let batches: Vec<&[Segment]> = segments.chunks(recipe.effective_batch()).collect();
         let schedule = self.schedule(batches.len());
         let stepper = self.stepper();
-        let workers = Workers::new(self.threads, stepper.shards)?;
+        let workers = Workers::new(self.threads, SHARDS)?;
         let validator = Validator::new(self)?;
         let mut metrics = Metrics::open(self.checkpoint, at.step)?;
         let epochs_per_step = recipe.num_train_epochs as f64 / batches.len().max(1) as f64;
@@ -241,12 +241,7 @@ impl Run<'_> {
 
     /// What the steps of this run have in common.
     pub fn stepper(&self) -> Stepper<'_> {
-        Stepper {
-            prefix: self.base.prompt.prefix_ids(),
-            recipe: self.recipe,
-            seed: self.seed,
-            shards: Storage::for_base(self.base).shards(),
-        }
+        Stepper { prefix: self.base.prompt.prefix_ids(), recipe: self.recipe, seed: self.seed }
     }
 
     /// Token ids behind the shared prefix; only the answer and its end are learned.

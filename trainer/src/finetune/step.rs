@@ -6,6 +6,9 @@ use super::recipe::Recipe;
 use crate::corpus::stream;
 use crate::nn::{AdamW, Batch, Dropout, Grads, Llama, Segment, TargetLoss, Workers};
 
+/// Shards of an optimizer step, the same on every machine: few, since each computes the prefix anew.
+pub const SHARDS: usize = 2;
+
 /// What all steps of a run have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Stepper<'a> {
@@ -15,8 +18,6 @@ pub struct Stepper<'a> {
     pub recipe: &'a Recipe,
     /// Seed of the dropout.
     pub seed: u64,
-    /// Shards of a step, see [`super::Storage::shards`].
-    pub shards: usize,
 }
 
 /// What a step did.
@@ -45,12 +46,12 @@ impl Stepper<'_> {
         step: usize,
         learning_rate: f64,
     ) -> Result<Stepped> {
-        let parts = shards(batch, self.shards);
+        let parts = shards(batch, SHARDS);
         let done = {
             let model = &*model;
             workers.map(parts.len(), |index| {
                 let packed = Batch::pack(self.prefix, parts[index].iter().copied());
-                let rng = stream(self.seed, "dropout", (step * self.shards + index) as u64);
+                let rng = stream(self.seed, "dropout", (step * SHARDS + index) as u64);
                 let mut dropout = Dropout { p: f64::from(self.recipe.lora_dropout), rng };
                 let mut grads = Grads::new(model.slots);
                 let losses = model.losses_and_grads(&packed, 1.0, &mut dropout, &mut grads)?;
@@ -84,7 +85,7 @@ impl Stepper<'_> {
     /// Tokens that [`Self::step`] sends forward for a batch: the prefix once a shard.
     pub fn tokens(&self, batch: &[Segment]) -> u64 {
         let own: usize = batch.iter().map(|segment| segment.tokens.len()).sum();
-        (shards(batch, self.shards).len() * self.prefix.len() + own) as u64
+        (shards(batch, SHARDS).len() * self.prefix.len() + own) as u64
     }
 }
 

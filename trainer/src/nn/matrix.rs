@@ -1,10 +1,11 @@
 //! The model's matrices: in f32, or frozen as the base's file holds them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
-use shared::{GgmlType, dequantize, f16_to_f32};
+use shared::{GgmlType, dequantize, f16_to_f32, gguf_row};
 
 use super::grads::Param;
 use super::product::{Mat, Rows, add_product, add_product_with};
@@ -23,29 +24,45 @@ pub enum Matrix {
     Packed(Packed),
 }
 
-/// Rows of GGUF blocks.
+/// Rows of blocks in a GGUF file that stays as it is.
 #[derive(Clone, Debug)]
 pub struct Packed {
     ty: GgmlType,
-    bytes: Vec<u8>,
+    file: Arc<Vec<u8>>,
+    start: usize,
     rows: usize,
     columns: usize,
+    /// Width of the heads whose rows the file interleaves.
+    head_dim: Option<usize>,
 }
 
 impl Packed {
-    /// Takes over the bytes of `rows` rows of type `ty`, in Hugging Face's order.
+    /// `rows` rows of type `ty`, the bytes `range` of `file`. With `head_dim` they are those of a
+    /// query or key matrix, which are read in Hugging Face's order.
     ///
     /// # Errors
-    /// Rows that are not whole blocks, or another number of bytes.
-    pub fn new(ty: GgmlType, bytes: Vec<u8>, rows: usize, columns: usize) -> Result<Self> {
+    /// Rows that are not whole blocks, another number of bytes, or rows that are not whole heads.
+    pub fn new(
+        ty: GgmlType,
+        file: Arc<Vec<u8>>,
+        range: Range<usize>,
+        [rows, columns]: [usize; 2],
+        head_dim: Option<usize>,
+    ) -> Result<Self> {
         let expected = rows * columns / ty.block_len() * ty.block_bytes();
         ensure!(
-            columns.is_multiple_of(ty.block_len()) && bytes.len() == expected,
+            columns.is_multiple_of(ty.block_len())
+                && range.len() == expected
+                && range.end <= file.len(),
             "{rows} x {columns} values of type {} take {expected} bytes, found {}",
             ty.name(),
-            bytes.len()
+            range.len().min(file.len().saturating_sub(range.start))
         );
-        Ok(Self { ty, bytes, rows, columns })
+        ensure!(
+            head_dim.is_none_or(|head_dim| head_dim > 0 && rows.is_multiple_of(head_dim)),
+            "{rows} rows are not whole heads of {head_dim:?}"
+        );
+        Ok(Self { ty, file, start: range.start, rows, columns, head_dim })
     }
 }
 
@@ -62,8 +79,9 @@ impl Rows for Packed {
         scratch: &'s mut Vec<f32>,
     ) -> &'s [f32] {
         let (values, bytes) = (self.ty.block_len(), self.ty.block_bytes());
-        let first = (row * self.columns + columns.start) / values * bytes;
-        let blocks = &self.bytes[first..first + columns.len() / values * bytes];
+        let row = self.head_dim.map_or(row, |head_dim| gguf_row(row, head_dim));
+        let first = self.start + (row * self.columns + columns.start) / values * bytes;
+        let blocks = &self.file[first..first + columns.len() / values * bytes];
         scratch.resize(columns.len(), 0.0);
         if self.ty == GgmlType::Q8_0 {
             // As `dequantize` does it, compiled for the registers of the product around it.
@@ -196,7 +214,9 @@ mod tests {
             dense.iter().for_each(|value| raw.extend(value.to_le_bytes()));
             let dense = Matrix::from(Param::frozen("w", matrix(dense, rows, columns).unwrap()));
             for (ty, bytes) in [(GgmlType::Q8_0, bytes), (GgmlType::F32, raw)] {
-                let packed = Matrix::Packed(Packed::new(ty, bytes, rows, columns).unwrap());
+                let (range, shape) = (3..3 + bytes.len(), [rows, columns]);
+                let file = Arc::new([&[9; 3][..], &bytes, &[9; 5]].concat());
+                let packed = Matrix::Packed(Packed::new(ty, file, range, shape, None).unwrap());
                 let x = matrix(values(5 * columns), 5, columns).unwrap();
                 let y = |matrix: &Matrix| bits(&slice(&matrix.project(&x).unwrap()).unwrap());
                 assert_eq!(y(&packed), y(&dense));
@@ -217,7 +237,13 @@ mod tests {
 
     #[test]
     fn rejects_bytes_that_are_not_the_matrix() {
-        assert!(Packed::new(GgmlType::Q8_0, vec![0; 33], 1, 32).is_err());
-        assert!(Packed::new(GgmlType::Q8_0, vec![0; 34], 2, 16).is_err());
+        let refused = |bytes: usize, range: Range<usize>, shape, head_dim| {
+            Packed::new(GgmlType::Q8_0, Arc::new(vec![0; bytes]), range, shape, head_dim).is_err()
+        };
+        assert!(!refused(34, 0..34, [1, 32], None));
+        assert!(refused(33, 0..33, [1, 32], None));
+        assert!(refused(34, 0..34, [2, 16], None));
+        assert!(refused(34, 1..35, [1, 32], None), "beyond the file's end");
+        assert!(refused(102, 0..102, [3, 32], Some(2)));
     }
 }
