@@ -1,5 +1,5 @@
-//! What is measured once, on questions that are no test: from which score on an answer counts, and
-//! what an installation has to reproduce.
+//! What is measured once, on questions that are no test: how readily the model refuses, from which
+//! score on an answer counts, and what an installation has to reproduce.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
@@ -11,14 +11,14 @@ use shared::{
     StopReason, UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
 };
 
-use super::ask::{Reply, Settings, ask_all};
+use super::ask::Settings;
+use super::bias::{BiasQuality, Chosen, choose_bias};
 use super::coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
 use super::report::FieldNames;
-use super::verdict::{Refusal, Verdict};
 use crate::adapter_dir::Served;
 use crate::data::Pair;
 use crate::files::to_jsonl;
-use crate::finetune::{Dataset, Example, Origin};
+use crate::finetune::Dataset;
 
 /// The share of wrong answers among those that stand that a threshold is to leave at most.
 pub const WRONG_AT_MOST: f64 = 0.003;
@@ -27,12 +27,6 @@ pub const WRONG_AT_MOST: f64 = 0.003;
 pub const LEAST_COVERAGE: f64 = 0.8;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
-
-/// The refusal biases that are tried.
-const BIASES: [f32; 9] = [0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -3.5, -4.0];
-/// What the best bias is judged by: the share of a reader's questions that are not answered as they
-/// should be, if one in four has no answer on record.
-const UNANSWERABLE: f64 = 0.25;
 
 /// How often the validation questions are phrased.
 const DRAWS: u64 = 3;
@@ -54,19 +48,6 @@ pub struct Calibration {
     pub scores: Vec<ScoreQuality>,
 }
 
-/// What comes of a refusal bias.
-#[derive(Debug, Clone, Serialize)]
-pub struct BiasQuality {
-    /// The bias.
-    pub logit: f32,
-    /// Of the questions with an answer: refused, or the answer withheld.
-    pub false_refusals: f64,
-    /// Of the same: answered, but not as they should be.
-    pub wrong: f64,
-    /// Of the questions about fields that a batch does not have: answered.
-    pub invented: f64,
-}
-
 /// How good a score is.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScoreQuality {
@@ -80,9 +61,9 @@ pub struct ScoreQuality {
     pub wrong: f64,
 }
 
-/// Chooses the refusal bias, then score and threshold, on questions made from the training data in the grammar's held-out
-/// wordings, which neither training nor a test uses; several phrasings of each. `None` if `stop`
-/// was raised.
+/// Chooses the refusal bias, then score and threshold, on questions made from the training data in
+/// the grammar's held-out wordings, which neither training nor a test uses; several phrasings of
+/// each. `None` if `stop` was raised.
 ///
 /// # Errors
 /// No question can be made, or the engine fails.
@@ -103,27 +84,11 @@ pub fn calibrate(
     let lines = to_jsonl(&examples)?;
     let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
     let questions_sha256 = sha256_hex(lines.as_bytes());
-    let mut biases: Vec<BiasQuality> = Vec::new();
-    let mut chosen: Option<(f64, RefusalBias, Vec<Reply>, Vec<Verdict>)> = None;
-    for logit in BIASES {
-        let bias = RefusalBias {
-            logit,
-            questions: examples.len() as u64,
-            questions_sha256: questions_sha256.clone(),
-        };
-        let open = Served { refusal_bias: Some(bias.clone()), undecided: None, ..served.clone() };
-        let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
-            return Ok(None);
-        };
-        let verdicts = judge(&examples, &replies);
-        let quality = BiasQuality::of(logit, &verdicts);
-        let cost = quality.cost();
-        biases.push(quality);
-        if chosen.as_ref().is_none_or(|(least, ..)| cost < *least) {
-            chosen = Some((cost, bias, replies, verdicts));
-        }
-    }
-    let (_, bias, replies, verdicts) = chosen.context("no bias to try")?;
+    let Some(Chosen { bias, tried: biases, replies, verdicts }) =
+        choose_bias(served, &examples, &questions, &questions_sha256, settings, stop)?
+    else {
+        return Ok(None);
+    };
     let mut best: Option<(Vec<CoveragePoint>, UndecidedRule)> = None;
     let mut scores = Vec::new();
     for score in [ConfidenceScore::MinProbability, ConfidenceScore::Product] {
@@ -160,48 +125,6 @@ pub fn calibrate(
         let curve = thin(curve, CURVE_POINTS);
         Calibration { bias, biases, rule, curve, scores }
     }))
-}
-
-impl BiasQuality {
-    fn of(logit: f32, verdicts: &[Verdict]) -> Self {
-        // The guard answers for the others.
-        let asked = |v: &&Verdict| v.refusal != Some(Refusal::Guard);
-        let share = |answerable: bool, test: fn(&Verdict) -> bool| {
-            let all = || verdicts.iter().filter(asked).filter(|v| v.answerable == answerable);
-            all().filter(|v| test(v)).count() as f64 / all().count().max(1) as f64
-        };
-        Self {
-            logit,
-            false_refusals: share(true, |v| v.refusal.is_some()),
-            wrong: share(true, |v| !v.right && v.refusal.is_none()),
-            invented: share(false, |v| v.refusal.is_none()),
-        }
-    }
-
-    fn cost(&self) -> f64 {
-        (1.0 - UNANSWERABLE) * (self.false_refusals + self.wrong) + UNANSWERABLE * self.invented
-    }
-}
-
-fn judge(examples: &[Example], replies: &[Reply]) -> Vec<Verdict> {
-    let verdict = |(example, reply): (&Example, &Reply)| {
-        let refused = matches!(example.origin, Origin::UnknownBatch | Origin::MissingField);
-        let answer = (!refused).then(|| example.answer.clone());
-        Verdict::of(&pair(&example.question, answer), reply)
-    };
-    examples.iter().zip(replies).map(verdict).collect()
-}
-
-fn pair(question: &str, answer: Option<String>) -> Pair {
-    Pair {
-        question: question.to_owned(),
-        answer,
-        batch: None,
-        source: None,
-        paraphrases: Vec::new(),
-        kind: None,
-        line: 0,
-    }
 }
 
 /// What an installation has to reproduce: the logits' digest, and the answers to some of the

@@ -12,6 +12,7 @@
 //! * **refusal**: of the questions without an answer, those that were refused.
 
 mod ask;
+mod bias;
 mod bounds;
 mod calibrate;
 mod coverage;
@@ -24,6 +25,7 @@ mod values;
 mod verdict;
 
 pub use ask::{Reply, Settings, ask_all};
+pub use bias::BiasQuality;
 pub use bounds::{at_least, at_most};
 pub use calibrate::{
     CURVE_POINTS, Calibration, LEAST_COVERAGE, ScoreQuality, WRONG_AT_MOST, calibrate, field_names,
