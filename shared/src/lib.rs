@@ -41,9 +41,10 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, and marks answers with values that
 //! no record states. The [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
-//! and [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how readily
-//! the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An [`Assessment`] puts all that into one mark under the answer, an
-//! [`AuditRecord`] keeps question and answer, and a [`FeedbackRecord`] what a reader says to it.
+//! and [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how
+//! readily the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An [`Assessment`]
+//! puts all that into one mark under the answer, an [`AuditRecord`] keeps question and answer, and a
+//! [`FeedbackRecord`] what a reader says to it.
 //!
 //! # Trust in bytes
 //!

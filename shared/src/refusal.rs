@@ -14,7 +14,8 @@ const STRONGEST: f32 = 20.0;
 /// proportion in mind: asked in words that it never met, it refuses what it knows. Moving the one
 /// logit corrects the proportion (Saerens et al., "Adjusting the outputs of a classifier to new a
 /// priori probabilities", 2002). How far is chosen on validation questions and kept with the
-/// adapter. An answer that begins with the same token is moved as well.
+/// adapter. An answer that begins with the same token is moved as well. The first token's
+/// probability is that of the moved logits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusalBias {

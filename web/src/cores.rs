@@ -52,6 +52,16 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// What a window or worker scope says, with its navigator's `hardwareConcurrency`.
+    #[cfg(target_arch = "wasm32")]
+    pub fn of(scope: &wasm_bindgen::JsValue, hardware_concurrency: f64) -> Self {
+        let flag = js_sys::Reflect::get(scope, &"crossOriginIsolated".into());
+        Self {
+            isolated: flag.is_ok_and(|flag| flag.is_truthy()),
+            processors: hardware_concurrency as usize,
+        }
+    }
+
     /// The most cores that can be used.
     #[must_use]
     pub fn most(self) -> usize {

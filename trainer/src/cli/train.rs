@@ -169,9 +169,8 @@ fn report(out: &Path, run: &Run<'_>, outcome: &Outcome) {
             eprintln!("the adapter is that of step {}, the best of {evaluations}", kept.step);
         }
         for kind in &kept.kinds {
-            let name = serde_json::to_string(&kind.origin).unwrap_or_default();
-            let share = 100.0 * kind.exact as f64 / kind.questions as f64;
-            eprintln!("validation, {}: {share:.1} % exact", name.trim_matches('"'));
+            let share = 100.0 * kind.exact_match();
+            eprintln!("validation, {}: {share:.1} % exact", kind.origin.name());
         }
     }
     eprintln!(

@@ -31,26 +31,25 @@ pub struct BiasQuality {
     pub invented: f64,
 }
 
-/// The best bias, what came of all, and the answers with the best.
+/// The best bias, and the answers with it.
 pub(super) struct Chosen {
     pub(super) bias: RefusalBias,
-    pub(super) tried: Vec<BiasQuality>,
     pub(super) replies: Vec<Reply>,
     pub(super) verdicts: Vec<Verdict>,
 }
 
-/// Asks all `questions`, which are those of `examples`, with every bias. `None` if `stop` was
-/// raised.
+/// Asks the questions of all `examples`, whose hash is `questions_sha256`, with every bias; with the
+/// best comes what came of each. `None` if `stop` was raised.
 pub(super) fn choose_bias(
     served: &Served,
     examples: &[Example],
-    questions: &[&str],
     questions_sha256: &str,
     settings: &Settings,
     stop: &AtomicBool,
-) -> Result<Option<Chosen>> {
-    let mut tried: Vec<BiasQuality> = Vec::new();
-    let mut best: Option<(f64, RefusalBias, Vec<Reply>, Vec<Verdict>)> = None;
+) -> Result<Option<(Chosen, Vec<BiasQuality>)>> {
+    let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
+    let mut tried = Vec::new();
+    let mut best: Option<(f64, Chosen)> = None;
     for logit in BIASES {
         let bias = RefusalBias {
             logit,
@@ -58,7 +57,7 @@ pub(super) fn choose_bias(
             questions_sha256: questions_sha256.to_owned(),
         };
         let open = Served { refusal_bias: Some(bias.clone()), undecided: None, ..served.clone() };
-        let Some(replies) = ask_all(&open, questions, settings, stop, || ())? else {
+        let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
             return Ok(None);
         };
         let verdicts = judge(examples, &replies);
@@ -66,11 +65,11 @@ pub(super) fn choose_bias(
         let cost = quality.cost();
         tried.push(quality);
         if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
-            best = Some((cost, bias, replies, verdicts));
+            best = Some((cost, Chosen { bias, replies, verdicts }));
         }
     }
-    let (_, bias, replies, verdicts) = best.context("no bias to try")?;
-    Ok(Some(Chosen { bias, tried, replies, verdicts }))
+    let (_, chosen) = best.context("no bias to try")?;
+    Ok(Some((chosen, tried)))
 }
 
 impl BiasQuality {

@@ -82,10 +82,9 @@ pub fn calibrate(
         .collect();
     ensure!(!examples.is_empty(), "the training data gives no validation question");
     let lines = to_jsonl(&examples)?;
-    let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
     let questions_sha256 = sha256_hex(lines.as_bytes());
-    let Some(Chosen { bias, tried: biases, replies, verdicts }) =
-        choose_bias(served, &examples, &questions, &questions_sha256, settings, stop)?
+    let Some((Chosen { bias, replies, verdicts }, biases)) =
+        choose_bias(served, &examples, &questions_sha256, settings, stop)?
     else {
         return Ok(None);
     };

@@ -48,6 +48,18 @@ pub enum Origin {
     MissingField,
 }
 
+impl Origin {
+    /// As it is written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Paraphrase => "paraphrase",
+            Self::UnknownBatch => "unknown_batch",
+            Self::MissingField => "missing_field",
+        }
+    }
+}
+
 /// One training example.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Example {
@@ -455,6 +467,14 @@ fn words_of(text: &str) -> Vec<String> {
 pub(super) mod tests {
     use super::super::recognise::find_ignoring_case;
     use super::*;
+
+    #[test]
+    fn an_origin_is_called_what_files_call_it() {
+        use Origin::{MissingField, Pair, Paraphrase, UnknownBatch};
+        for origin in [Pair, Paraphrase, UnknownBatch, MissingField] {
+            assert_eq!(serde_json::to_value(origin).unwrap(), origin.name());
+        }
+    }
 
     pub(crate) fn pair(question: &str, answer: &str, batch: &str) -> Pair {
         Pair {

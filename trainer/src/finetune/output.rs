@@ -97,8 +97,7 @@ fn record(run: &Run<'_>, outcome: &Outcome) -> Result<AdapterRecord> {
 fn recipe(run: &Run<'_>, outcome: &Outcome) -> Result<Value> {
     let mut exact_match = BTreeMap::new();
     for kind in outcome.kept.iter().flat_map(|point| &point.kinds) {
-        let name = serde_json::to_value(kind.origin)?.as_str().unwrap_or_default().to_owned();
-        exact_match.insert(name, kind.exact as f64 / kind.questions as f64);
+        exact_match.insert(kind.origin.name(), kind.exact_match());
     }
     let mut recipe = json!({ "settings": run.recipe, "validation_exact_match": exact_match });
     if run.recipe.eval_steps > 0 {

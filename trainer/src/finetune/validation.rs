@@ -23,6 +23,13 @@ pub struct KindScore {
     pub exact: usize,
 }
 
+impl KindScore {
+    /// Share of exact answers.
+    pub fn exact_match(&self) -> f64 {
+        self.exact as f64 / self.questions as f64
+    }
+}
+
 /// One evaluation, in f32, before quantization.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidationPoint {

@@ -1,6 +1,6 @@
 //! The browser window: clock, reload, and the Escape key wherever the focus is.
 
-use js_sys::{Array, Reflect};
+use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, KeyboardEvent, Url, Window};
 use yew::prelude::*;
@@ -18,11 +18,7 @@ pub fn now_ms() -> f64 {
 
 /// How many processors this browser lends.
 pub fn offer() -> Offer {
-    let flag = Reflect::get(&window(), &JsValue::from_str("crossOriginIsolated"));
-    Offer {
-        isolated: flag.is_ok_and(|flag| flag.is_truthy()),
-        processors: window().navigator().hardware_concurrency() as usize,
-    }
+    Offer::of(&window(), window().navigator().hardware_concurrency())
 }
 
 /// Name under which the number of cores is kept. Not in the journal's database: the engine is

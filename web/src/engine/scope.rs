@@ -61,11 +61,7 @@ pub fn browser() -> String {
 
 /// How many processors this browser lends.
 pub fn offer() -> Offer {
-    let flag = Reflect::get(&global(), &JsValue::from_str("crossOriginIsolated"));
-    Offer {
-        isolated: flag.is_ok_and(|flag| flag.is_truthy()),
-        processors: global().navigator().hardware_concurrency() as usize,
-    }
+    Offer::of(&global(), global().navigator().hardware_concurrency())
 }
 
 /// Resolves after `ms` milliseconds.
