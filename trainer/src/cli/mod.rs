@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chat;
 mod common;
 pub mod eval;
+pub mod export_corpus;
 pub mod export_data;
 pub mod feedback;
 pub mod inspect;
@@ -50,6 +51,7 @@ enum Command {
     List(list::Args),
     Chat(chat::Args),
     Audit(audit::Args),
+    ExportCorpus(export_corpus::Args),
     ExportData(export_data::Args),
     Feedback(feedback::Args),
     Inspect(inspect::Args),
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::ExportCorpus(args) => export_corpus::run(&args),
         Command::ExportData(args) => export_data::run(&args),
         Command::Feedback(args) => feedback::run(&args),
         Command::Inspect(args) => inspect::run(&args),

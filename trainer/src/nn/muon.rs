@@ -19,11 +19,13 @@ pub struct MuonConfig {
     pub momentum: f64,
     /// Newton-Schulz iterations.
     pub iterations: usize,
+    /// Decoupled weight decay, as a share of the learning rate.
+    pub weight_decay: f64,
 }
 
 impl Default for MuonConfig {
     fn default() -> Self {
-        Self { momentum: 0.95, iterations: 5 }
+        Self { momentum: 0.95, iterations: 5, weight_decay: 0.0 }
     }
 }
 
@@ -53,7 +55,8 @@ impl Muon {
         let (rows, cols) = param.value.dims2()?;
         let direction = orthogonalise(&ahead, self.config.iterations)?;
         let step = lr * (rows as f64 / cols as f64).max(1.0).sqrt();
-        zip(&param.value, &direction, |p, d| p - step as f32 * d)
+        let kept = (1.0 - lr * self.config.weight_decay) as f32;
+        zip(&param.value, &direction, |p, d| p * kept - step as f32 * d)
     }
 
     /// The momentum, for a checkpoint.

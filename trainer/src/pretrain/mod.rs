@@ -4,12 +4,16 @@ mod checkpoint;
 mod export;
 mod init;
 mod optimizer;
+mod rows;
 mod run;
 mod shard;
 mod vocabulary;
 
 pub use export::{Naming, export_gguf};
 pub use init::init_llama;
-pub use run::{Cadence, Loaded, LogLine, Recipe, exact_count, load_run, pretrain};
+pub use rows::{row_tokens, write_rows};
+pub use run::{
+    Cadence, Loaded, LogLine, Recipe, corpus, exact_count, load_run, prepare, pretrain, read_recipe,
+};
 pub use shard::Encoder;
 pub use vocabulary::{CONTROL_TOKENS, train_tokenizer};

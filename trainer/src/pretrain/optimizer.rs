@@ -13,6 +13,8 @@ use crate::nn::{AdamW, AdamWConfig, Grads, Llama, Muon, MuonConfig, Workers};
 pub struct Rates {
     /// For matrices.
     pub muon: f64,
+    /// Weight decay of the matrices, as a share of their rate.
+    pub muon_weight_decay: f64,
     /// For embedding and norms.
     pub adamw: f64,
 }
@@ -29,11 +31,12 @@ impl Optimizer {
     pub fn new(model: &mut Llama, rates: Rates) -> Self {
         let adamw =
             AdamW::new(AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.0 });
+        let config = MuonConfig { weight_decay: rates.muon_weight_decay, ..MuonConfig::default() };
         let muon = model
             .params_mut()
             .iter()
             .filter(|p| is_block_matrix(&p.name, &p.value))
-            .map(|p| (p.name.clone(), Mutex::new(Muon::new(MuonConfig::default()))))
+            .map(|p| (p.name.clone(), Mutex::new(Muon::new(config))))
             .collect();
         Self { rates, adamw, muon }
     }

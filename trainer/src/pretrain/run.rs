@@ -18,6 +18,9 @@ use crate::files::{read_file, to_jsonl, write_file};
 use crate::interrupt;
 use crate::nn::{Batch, Dropout, Grads, Llama, Schedule, TargetLoss, Workers};
 
+/// Longest example, in tokens: with the system prompt it fits into the context.
+const MAX_SEGMENT: usize = 440;
+
 /// What a run does; recorded beside its result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recipe {
@@ -33,12 +36,44 @@ pub struct Recipe {
     pub shards: usize,
     /// Tokens a shard, without the shared prefix.
     pub shard_tokens: usize,
+    /// Sets of batches that are known by heart at the same time; a shard asks about one.
+    #[serde(default = "one")]
+    pub universes: usize,
+    /// Steps at the end in which no batch is exchanged for a new one.
+    #[serde(default)]
+    pub settle_steps: usize,
     /// Peak rate of Muon.
     pub muon_lr: f64,
+    /// Weight decay of Muon, as a share of its rate.
+    #[serde(default)]
+    pub muon_weight_decay: f64,
     /// Peak rate of AdamW.
     pub adamw_lr: f64,
     /// Shape of the model.
     pub model: ModelConfig,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Recipe {
+    fn rates(&self) -> Rates {
+        Rates {
+            muon: self.muon_lr,
+            muon_weight_decay: self.muon_weight_decay,
+            adamw: self.adamw_lr,
+        }
+    }
+
+    /// The batches known by heart at `step`. At the low rate of the end, what a new batch's record
+    /// says can't be learned any more, and a model that is asked it all the same forgets to refuse.
+    pub fn universes<'g>(&self, grammar: &'g Grammar, step: usize) -> Vec<Universe<'g>> {
+        // The first is that of a run with one.
+        let seed = |index: usize| self.seed.wrapping_add((index as u64) << 32);
+        let step = step.min(self.steps.saturating_sub(self.settle_steps));
+        (0..self.universes).map(|index| Universe::at(grammar, seed(index), step)).collect()
+    }
 }
 
 /// One line of the log.
@@ -123,11 +158,9 @@ pub struct Loaded {
 /// Reads what [`pretrain`] left in `directory`.
 pub fn load_run(directory: &Path) -> Result<Loaded> {
     let directory = RunDirectory(directory.to_owned());
-    let recipe: Recipe = serde_json::from_slice(&read_file(&directory.recipe())?)
-        .with_context(|| format!("{} is not a recipe", directory.recipe().display()))?;
+    let recipe = read_recipe(&directory.0)?;
     let mut model = init_llama(&recipe.model, recipe.seed)?;
-    let mut optimizer =
-        Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
+    let mut optimizer = Optimizer::new(&mut model, recipe.rates());
     let step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
     let log = read_log(&directory.log())?;
     let tokenizer_json = String::from_utf8(read_file(&directory.tokenizer())?)?;
@@ -144,6 +177,35 @@ fn read_log(path: &Path) -> Result<Vec<LogLine>> {
         .collect()
 }
 
+/// Makes `directory` ready: recipe, tokenizer and, unless there is a checkpoint, the weights of
+/// the start.
+pub fn prepare(directory: &Path, recipe: &Recipe) -> Result<()> {
+    let directory = RunDirectory(directory.to_owned());
+    tokenizer(&directory, &Grammar::load()?, recipe)?;
+    write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
+    if !directory.checkpoint().exists() {
+        let mut model = init_llama(&recipe.model, recipe.seed)?;
+        let optimizer = Optimizer::new(&mut model, recipe.rates());
+        write_file(&directory.log(), b"")?;
+        checkpoint::save(&directory.checkpoint(), &mut model, &optimizer, 0)?;
+    }
+    Ok(())
+}
+
+/// What the corpus of a run that is [prepared](prepare) is made with.
+pub fn corpus<'g>(directory: &Path, recipe: &Recipe, grammar: &'g Grammar) -> Result<Data<'g>> {
+    let tokenizer = tokenizer(&RunDirectory(directory.to_owned()), grammar, recipe)?;
+    let encoder = Encoder::new(tokenizer)?;
+    Ok(Data { grammar, encoder, seed: recipe.seed, max_segment: MAX_SEGMENT })
+}
+
+/// The recipe that [`prepare`] wrote.
+pub fn read_recipe(directory: &Path) -> Result<Recipe> {
+    let path = RunDirectory(directory.to_owned()).recipe();
+    serde_json::from_slice(&read_file(&path)?)
+        .with_context(|| format!("{} is not a recipe", path.display()))
+}
+
 /// Pretrains to `recipe.steps`, going on from the directory's checkpoint if there is one.
 /// Returns the number of finished steps: fewer than asked for after an interruption.
 pub fn pretrain(
@@ -152,43 +214,39 @@ pub fn pretrain(
     cadence: Cadence,
     threads: usize,
 ) -> Result<usize> {
-    let directory = RunDirectory(directory.to_owned());
     let grammar = Grammar::load()?;
-    let tokenizer = tokenizer(&directory, &grammar, recipe)?;
+    prepare(directory, recipe)?;
+    let data = corpus(directory, recipe, &grammar)?;
+    let directory = RunDirectory(directory.to_owned());
     let workers = Workers::new(threads, recipe.shards)?;
     let mut model = init_llama(&recipe.model, recipe.seed)?;
-    let mut optimizer =
-        Optimizer::new(&mut model, Rates { muon: recipe.muon_lr, adamw: recipe.adamw_lr });
-    let (mut step, mut hours, mut tokens) = (0, 0.0, 0);
-    if directory.checkpoint().exists() {
-        step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
-        let mut log = read_log(&directory.log())?;
-        log.retain(|line| line.step <= step);
-        if let Some(last) = log.last() {
-            (hours, tokens) = (last.hours, last.tokens);
-        }
-        write_file(&directory.log(), to_jsonl(&log)?.as_bytes())?;
+    let mut optimizer = Optimizer::new(&mut model, recipe.rates());
+    let mut step = checkpoint::load(&directory.checkpoint(), &mut model, &mut optimizer)?;
+    let mut log = read_log(&directory.log())?;
+    log.retain(|line| line.step <= step);
+    // Trained elsewhere, it hasn't been measured yet.
+    if let Some(last) = log.last_mut()
+        && last.step == recipe.steps
+        && last.exact.is_none()
+    {
+        last.exact = Some(probe(&data, &recipe.universes(&grammar, step)[0], &model, &workers)?);
     }
-    write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
+    write_file(&directory.log(), to_jsonl(&log)?.as_bytes())?;
+    let (mut hours, mut tokens) = log.last().map_or((0.0, 0), |last| (last.hours, last.tokens));
     let schedule = Schedule::WarmupStableDecay {
         warmup: recipe.warmup_steps,
         total: recipe.steps,
         decay: recipe.decay_steps,
-    };
-    let data = Data {
-        grammar: &grammar,
-        encoder: Encoder::new(tokenizer)?,
-        seed: recipe.seed,
-        max_segment: 440,
     };
     let stop = interrupt::flag()?;
     let progress = crate::progress::bar(recipe.steps, step, "step");
     let mut window = Window::default();
     let mut clock = Instant::now();
     while step < recipe.steps && !stop.load(Ordering::Relaxed) {
-        let universe = Universe::at(&grammar, recipe.seed, step);
+        let universes = recipe.universes(&grammar, step);
         let shards = workers.map(recipe.shards, |index| {
-            let batch = data.shard(&universe, step, index, recipe.shard_tokens)?;
+            let universe = &universes[index % universes.len()];
+            let batch = data.shard(universe, step, index, recipe.shard_tokens)?;
             let mut grads = Grads::new(model.slots);
             let losses = model.losses_and_grads(&batch, 1.0, &mut no_dropout(), &mut grads)?;
             Ok((batch, losses, grads))
@@ -212,7 +270,7 @@ pub fn pretrain(
         let last = step == recipe.steps || stop.load(Ordering::Relaxed);
         if step.is_multiple_of(cadence.log) || last {
             let exact = (step.is_multiple_of(cadence.probe) || last)
-                .then(|| probe(&data, &grammar, &model, step, &workers))
+                .then(|| probe(&data, &recipe.universes(&grammar, step)[0], &model, &workers))
                 .transpose()?;
             hours += clock.elapsed().as_secs_f64() / 3600.0;
             clock = Instant::now();
@@ -247,13 +305,11 @@ fn no_dropout() -> Dropout {
 /// greedy decoding gives it.
 fn probe(
     data: &Data<'_>,
-    grammar: &Grammar,
+    universe: &Universe<'_>,
     model: &Llama,
-    step: usize,
     workers: &Workers,
 ) -> Result<std::collections::BTreeMap<String, f64>> {
-    let universe = Universe::at(grammar, data.seed, step);
-    let probes = data.probes(&universe, 100)?;
+    let probes = data.probes(universe, 100)?;
     let scores = workers.map(probes.len(), |index| {
         let (name, batch) = &probes[index];
         let losses = model.losses(batch, &mut no_dropout())?;

@@ -1,6 +1,6 @@
 //! From the corpus to packed training shards.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 use shared::Tokenizer;
 
@@ -21,7 +21,7 @@ const VOCABULARY_NOISE: Noise = Noise { rate: 0.35, typos: 0.0 };
 const DRILL_SHARE: (f64, f64) = (0.6, 0.05);
 const DRILL_STEPS: f64 = 700.0;
 /// Share of closed-book examples among the tokens that aren't drills.
-const CLOSED_BOOK_SHARE: f64 = 0.85;
+const CLOSED_BOOK_SHARE: f64 = 0.7;
 /// Closed book: known fact, field missing, unknown batch.
 const CLOSED_BOOK_MIX: [(Category, f64); 3] =
     [(Category::Known, 0.73), (Category::MissingField, 0.17), (Category::UnknownBatch, 0.10)];
@@ -78,6 +78,39 @@ impl Encoder {
     }
 }
 
+/// How many tokens of each class were made, and how many there should be: drills, closed book,
+/// about a record in the prompt.
+pub struct Mix {
+    shares: [f64; 3],
+    used: [usize; 3],
+}
+
+impl Mix {
+    /// The mix of `step`, nothing made yet.
+    pub fn at(step: usize) -> Self {
+        let progress = (step as f64 / DRILL_STEPS).min(1.0);
+        let drills = DRILL_SHARE.0 + (DRILL_SHARE.1 - DRILL_SHARE.0) * progress;
+        let closed_book = (1.0 - drills) * CLOSED_BOOK_SHARE;
+        Self { shares: [drills, closed_book, 1.0 - drills - closed_book], used: [0; 3] }
+    }
+
+    fn total(&self) -> usize {
+        self.used.iter().sum()
+    }
+
+    fn lagging(&self) -> usize {
+        let total = (self.total() + 1) as f64;
+        let lag = |class: usize| self.shares[class] - self.used[class] as f64 / total;
+        let mut furthest = 0;
+        for class in 1..self.shares.len() {
+            if lag(class) >= lag(furthest) {
+                furthest = class;
+            }
+        }
+        furthest
+    }
+}
+
 /// Where a run's data comes from.
 pub struct Data<'g> {
     /// The language.
@@ -100,39 +133,38 @@ impl Data<'_> {
         tokens: usize,
     ) -> Result<Batch> {
         let mut rng = stream(self.seed, "shard", (step * 1000 + index) as u64);
-        let progress = (step as f64 / DRILL_STEPS).min(1.0);
-        let drills = DRILL_SHARE.0 + (DRILL_SHARE.1 - DRILL_SHARE.0) * progress;
-        let shares = [
-            drills,
-            (1.0 - drills) * CLOSED_BOOK_SHARE,
-            (1.0 - drills) * (1.0 - CLOSED_BOOK_SHARE),
-        ];
-        let mut used = [0usize; 3];
+        let mut mix = Mix::at(step);
         let mut segments = Vec::new();
-        while used.iter().sum::<usize>() < tokens {
-            // The class that lags furthest behind its share, so that every shard has the mix.
-            let total = (used.iter().sum::<usize>() + 1) as f64;
-            let class = (0..3)
-                .max_by(|a, b| {
-                    let lag = |c: usize| shares[c] - used[c] as f64 / total;
-                    lag(*a).total_cmp(&lag(*b))
-                })
-                .context("there are three classes")?;
+        while mix.total() < tokens {
+            segments.push(self.next_segment(universe, &mut mix, &mut rng)?);
+        }
+        Ok(Batch::pack(self.encoder.prefix(), &segments))
+    }
+
+    /// An example of the class that lags furthest behind its share, so that the mix is the same
+    /// everywhere.
+    pub fn next_segment(
+        &self,
+        universe: &Universe<'_>,
+        mix: &mut Mix,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Segment> {
+        loop {
+            let class = mix.lagging();
             let turns = match class {
-                0 => vec![drill(self.grammar, &mut rng)],
-                1 => vec![self.closed_book(universe, &mut rng)],
-                _ => in_context(self.grammar, Split::Train, NOISE, &mut rng)
+                0 => vec![drill(self.grammar, rng)],
+                1 => vec![self.closed_book(universe, rng)],
+                _ => in_context(self.grammar, Split::Train, NOISE, rng)
                     .into_iter()
                     .map(|(_, t)| t)
                     .collect(),
             };
             let segment = self.encoder.segment(&turns, false)?;
             if segment.tokens.len() <= self.max_segment {
-                used[class] += segment.tokens.len();
-                segments.push(segment);
+                mix.used[class] += segment.tokens.len();
+                return Ok(segment);
             }
         }
-        Ok(Batch::pack(self.encoder.prefix(), &segments))
     }
 
     fn closed_book(&self, universe: &Universe<'_>, rng: &mut ChaCha8Rng) -> Turn {
