@@ -1,4 +1,4 @@
-//! The built site's `bench.html` beside wllama, in the same browser.
+//! The built site's `bench.html` beside the peers: those in WebAssembly in the same browser.
 
 use std::{
     env, fs,
@@ -13,13 +13,12 @@ use serde_json::Value;
 use xtask::Server;
 
 use crate::{
-    Options, models, native, peers,
-    report::{Case, Engine, OURS, Report},
+    Options, models, native,
+    peers::{self, Peer},
+    report::{Case, Engine, NATIVE, OURS, Report},
     root,
 };
 
-/// In the order in which they take turns.
-const ENGINES: [&str; 3] = [OURS, "wllama-2", "wllama-3"];
 /// For one engine's page; wllama takes the longest.
 const PATIENCE: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(100);
@@ -27,32 +26,47 @@ const POLL: Duration = Duration::from_millis(100);
 /// Measures, and tells as it goes.
 ///
 /// # Errors
-/// There is no built site, no browser, or npm fails. An engine that fails is noted in the report.
+/// There is no built site, no browser, or a peer cannot be installed. An engine that fails is
+/// noted in the report.
 pub fn run(options: &Options) -> Result<Report> {
-    let wanted = |name: &&str| !options.without.iter().any(|without| without == name);
-    if wanted(&OURS) {
+    let known = || [OURS, NATIVE].into_iter().chain(Peer::ALL.map(Peer::name));
+    if let Some(name) = options.without.iter().find(|&name| !known().any(|known| known == name)) {
+        bail!("unknown engine {name:?}: expected {}", known().collect::<Vec<_>>().join(", "));
+    }
+    let wanted = |name: &str| !options.without.iter().any(|without| without == name);
+    if wanted(OURS) {
         let page = root().join("web/dist/bench.html");
         ensure!(page.is_file(), "{} is missing: run `cargo xtask dist` first", page.display());
     }
-    peers::ensure()?;
+    let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| wanted(peer.name())).collect();
+    peers::ensure(&peers)?;
     let models = models(options)?;
     // One server for site, models and peers: the pages may fetch from their own site only.
     let server = Server::start_isolated(root(), 0).context("start a server")?;
     let mut report = Report { machine: machine(), cases: Vec::new() };
-    for (_, _, model) in models {
-        let native_digest = Some(native::digest(&model)?);
+    for (shape, ty, model) in models {
+        let reference = native::reference(&model, options.prompt_tokens)?;
         for &threads in &options.threads {
+            let mut turns = Vec::new();
+            turns.extend(wanted(OURS).then_some(Turn::Page));
+            turns.extend(wanted(NATIVE).then_some(Turn::Native));
+            let able = peers.iter().filter(|peer| peer.runs(shape, ty, threads));
+            turns.extend(able.map(|&peer| Turn::Peer(peer)));
             let mut case = Case {
                 model: file_name(&model)?.to_owned(),
                 threads,
                 prompt_tokens: options.prompt_tokens,
                 decode_tokens: options.decode_tokens,
-                native_digest: native_digest.clone(),
-                engines: ENGINES.into_iter().filter(wanted).map(Engine::new).collect(),
+                native_digest: Some(reference.digest.clone()),
+                engines: turns.iter().map(|turn| Engine::new(turn.name())).collect(),
             };
             for round in 1..=options.runs {
-                measure(&server, &mut case)
-                    .with_context(|| format!("round {round} of {}", case.model))?;
+                for (turn, engine) in turns.iter().zip(&mut case.engines) {
+                    if engine.error.is_none() {
+                        let said = turn.measure(&server, &model, threads, options);
+                        engine.note(said, &reference.logits);
+                    }
+                }
                 println!("{}, {threads} thread(s): round {round}", case.model);
             }
             report.cases.push(case);
@@ -61,26 +75,51 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// One round: every engine once, each in a browser of its own.
-fn measure(server: &Server, case: &mut Case) -> Result<()> {
-    let model = format!("{}target/bench/{}", server.url(), case.model);
-    let (prompt, decode) = (case.prompt_tokens, case.decode_tokens);
-    for engine in case.engines.iter_mut().filter(|engine| engine.error.is_none()) {
-        let (page, threads) = match engine.name.strip_prefix("wllama-") {
-            None => ("web/dist/bench.html".to_owned(), format!("ranks={}", case.threads)),
-            Some(major) => (
-                "bench/peers/wllama.html".to_owned(),
-                format!("major={major}&threads={}", case.threads),
-            ),
+/// Who is measured.
+enum Turn {
+    /// Our page.
+    Page,
+    /// Our engine without a browser.
+    Native,
+    Peer(Peer),
+}
+
+impl Turn {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Page => OURS,
+            Self::Native => NATIVE,
+            Self::Peer(peer) => peer.name(),
+        }
+    }
+
+    /// Measures once, a page in a browser of its own.
+    fn measure(
+        &self,
+        server: &Server,
+        model: &Path,
+        threads: usize,
+        options: &Options,
+    ) -> Result<Value> {
+        let (page, file) = match self {
+            Self::Native => return native::measure(model, threads, options),
+            Self::Peer(Peer::LlamaCpp) => return peers::llama_cpp(model, threads, options),
+            Self::Page => (format!("web/dist/bench.html?ranks={threads}"), model.to_owned()),
+            Self::Peer(peer) => {
+                let name = peer.name();
+                let page = format!("bench/peers/peer.html?engine={name}&threads={threads}");
+                (page, peer.file(model)?)
+            }
         };
         let url = format!(
-            "{}{page}?model={model}&{threads}&prompt_tokens={prompt}&decode_tokens={decode}&runs=1",
-            server.url()
+            "{server}{page}&model={server}target/bench/{}&prompt_tokens={}&decode_tokens={}&runs=1",
+            file_name(&file)?,
+            options.prompt_tokens,
+            options.decode_tokens,
+            server = server.url(),
         );
-        let said = result(&Chromium::start()?, &url, PATIENCE);
-        engine.note(said.and_then(|said| right_ranks(said, case.threads)));
+        right_ranks(result(&Chromium::start()?, &url, PATIENCE)?, threads)
     }
-    Ok(())
 }
 
 /// Opens a page and waits for the object that it puts into `window.benchResult`.

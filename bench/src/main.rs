@@ -33,7 +33,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The built site's bench.html beside wllama 2 and 3, in a headless Chromium.
+    /// The built site's bench.html beside wllama 2 and 3, candle and onnxruntime-web in a headless
+    /// Chromium, and beside itself and llama.cpp without one.
     Browser(Options),
     /// Writes the model files and prints their paths.
     Models(Options),

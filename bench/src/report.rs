@@ -10,6 +10,12 @@ use crate::statistics::median;
 
 /// The engine that the others are compared with.
 pub const OURS: &str = "lotwise";
+/// The same engine without a browser.
+pub const NATIVE: &str = "lotwise-native";
+/// Largest distance of a peer's logits from ours, relative to their length. Peers round
+/// activations more coarsely or in other places; a wrong rotation or a forgotten layer is off by
+/// the logits' whole length.
+const FAR: f64 = 0.25;
 
 /// Everything that a benchmark found.
 #[derive(Debug, Default, Serialize)]
@@ -46,7 +52,9 @@ pub struct Engine {
     pub prefill_tps: Vec<f64>,
     /// Generated tokens per second, for each run.
     pub decode_tps: Vec<f64>,
-    /// Everything that its page or program said, for each run.
+    /// How far its logits are from ours, relative to their length, if it tells them.
+    pub logits_off: Option<f64>,
+    /// Everything else that its page or program said, for each run.
     pub said: Vec<Value>,
     /// Why there is nothing more.
     pub error: Option<String>,
@@ -59,15 +67,16 @@ impl Engine {
             name: name.into(),
             prefill_tps: Vec::new(),
             decode_tps: Vec::new(),
+            logits_off: None,
             said: Vec::new(),
             error: None,
         }
     }
 
     /// Notes the `runs` of a page or program, or that it failed: then the engine is not asked
-    /// again.
-    pub fn note(&mut self, said: Result<Value>) {
-        let said = match said {
+    /// again. Of its `logits`, the distance from `expected` is kept.
+    pub fn note(&mut self, said: Result<Value>, expected: &[f32]) {
+        let mut said = match said {
             Ok(said) => said,
             Err(error) => {
                 self.error = Some(format!("{error:#}"));
@@ -87,8 +96,40 @@ impl Engine {
         if runs.is_empty() {
             self.error = Some(format!("no runs: {said}"));
         }
+        let logits = said.as_object_mut().and_then(|said| said.remove("logits"));
+        if let Some(logits) = logits.as_ref().and_then(Value::as_array) {
+            let off = distance(logits, expected);
+            if off.is_none_or(|off| off > FAR) {
+                self.error = Some(format!("computes something else: logits are off by {off:?}"));
+            }
+            self.logits_off = off;
+        }
         self.said.push(said);
     }
+
+    /// Of the bandwidth at which one core reads, the share that decoding needs for the weights, and
+    /// that bandwidth in GB/s; `None` unless a page has told both. Medians of the runs.
+    fn share_of_bandwidth(&self) -> Option<(f64, f64)> {
+        let told = |name: &str| -> Vec<f64> {
+            self.said.iter().filter_map(|said| said[name].as_f64()).collect()
+        };
+        let of = |name| median(&told(name));
+        let (packed, ranks, gbps) = (of("packed_bytes")?, of("ranks")?, of("read_gbps")?);
+        Some((median(&self.decode_tps)? * packed / ranks / (gbps * 1e9), gbps))
+    }
+}
+
+/// Length of the difference over length, of as many values as `found` has; `None` if these are no
+/// numbers, or more than expected.
+fn distance(found: &[Value], expected: &[f32]) -> Option<f64> {
+    let expected = expected.get(..found.len())?;
+    let (mut off, mut length) = (0.0, 0.0);
+    for (found, &expected) in found.iter().zip(expected) {
+        let expected = f64::from(expected);
+        off += (found.as_f64()? - expected).powi(2);
+        length += expected.powi(2);
+    }
+    (length > 0.0).then(|| (off / length).sqrt())
 }
 
 impl Case {
@@ -113,7 +154,7 @@ impl Report {
         for case in &self.cases {
             let _ = writeln!(
                 table,
-                "\n{}, {} thread(s), {} + {} tokens\n{:<16} {:>5} {:>10} {:>10} {:>10} {:>10}",
+                "\n{}, {} thread(s), {} + {} tokens\n{:<16} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8}",
                 case.model,
                 case.threads,
                 case.prompt_tokens,
@@ -123,7 +164,8 @@ impl Report {
                 "prefill/s",
                 "decode/s",
                 "ours is x",
-                "ours is x"
+                "ours is x",
+                "logits"
             );
             for engine in &case.engines {
                 let cell = |value: Option<f64>| match value {
@@ -138,17 +180,25 @@ impl Report {
                 let ours = case.ours();
                 let _ = writeln!(
                     table,
-                    "{:<16} {:>5} {:>10} {:>10} {:>10} {:>10}",
+                    "{:<16} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8}",
                     engine.name,
                     engine.decode_tps.len(),
                     cell(prefill),
                     cell(decode),
                     ratio(ours.and_then(|ours| median(&ours.prefill_tps)), prefill),
                     ratio(ours.and_then(|ours| median(&ours.decode_tps)), decode),
+                    engine.logits_off.map_or("-".into(), |off| format!("{:.1} %", 100.0 * off)),
                 );
                 if let Some(error) = &engine.error {
                     let _ = writeln!(table, "    failed: {error}");
                 }
+            }
+            if let Some((share, gbps)) = case.ours().and_then(Engine::share_of_bandwidth) {
+                let share = 100.0 * share;
+                let _ = writeln!(
+                    table,
+                    "decode takes weights at {share:.0} % of the {gbps:.1} GB/s that one core reads"
+                );
             }
             match (&case.native_digest, case.wrong_digests()) {
                 (Some(digest), wrong) if wrong.is_empty() => {
@@ -186,16 +236,37 @@ mod tests {
 
     use super::*;
 
+    fn peer_said(logits: Value) -> Value {
+        json!({"runs": [{"prefill_tps": 10.0, "decode_tps": 4.0}], "logits": logits})
+    }
+
+    #[test]
+    fn a_peer_that_computes_something_else_has_failed() {
+        for (logits, expected) in [
+            (json!([-3.0, 4.0]), vec![3.0, 4.0]),
+            (json!([3.0, "x"]), vec![3.0, 4.0]),
+            (json!([3.0, 4.0]), vec![3.0]),
+        ] {
+            let mut peer = Engine::new("peer");
+            peer.note(Ok(peer_said(logits)), &expected);
+            assert!(peer.error.is_some());
+        }
+    }
+
     fn case(digest: &str) -> Case {
         let mut ours = Engine::new(OURS);
-        ours.note(Ok(json!({"digest": digest, "runs": [
+        ours.note(
+            Ok(json!({"digest": digest, "runs": [
             {"prefill_tps": 100.0, "decode_tps": 10.0},
             {"prefill_tps": 300.0, "decode_tps": 30.0},
-            {"prefill_tps": 200.0, "decode_tps": 20.0}]})));
+            {"prefill_tps": 200.0, "decode_tps": 20.0}],
+            "packed_bytes": 5e8, "ranks": 2, "read_gbps": 10.0})),
+            &[],
+        );
         let mut peer = Engine::new("peer");
-        peer.note(Ok(json!({"runs": [{"prefill_tps": 10.0, "decode_tps": 4.0}]})));
+        peer.note(Ok(peer_said(json!([3.0, 4.4]))), &[3.0, 4.0]);
         let mut broken = Engine::new("broken");
-        broken.note(Ok(json!({"runs": []})));
+        broken.note(Ok(json!({"runs": []})), &[]);
         Case {
             model: "model".into(),
             threads: 1,
@@ -212,8 +283,10 @@ mod tests {
         let table = report.table();
         let peer = table.lines().find(|line| line.starts_with("peer")).unwrap();
         let cells: Vec<_> = peer.split_whitespace().collect();
-        assert_eq!(cells, ["peer", "1", "10.0", "4.0", "20.0", "5.0"]);
+        assert_eq!(cells, ["peer", "1", "10.0", "4.0", "20.0", "5.0", "8.0", "%"]);
         assert!(table.contains("failed: no runs"), "{table}");
+        // 20 tokens/s of 500 MB over two ranks are 5 of 10 GB/s.
+        assert!(table.contains("at 50 % of the 10.0 GB/s"), "{table}");
         report.check().unwrap();
     }
 
@@ -223,7 +296,7 @@ mod tests {
         assert!(report.table().contains("LOGITS DIFFER"));
         assert!(report.check().unwrap_err().to_string().contains("logits"));
         let mut failed = case("0123456789abcdef01");
-        failed.engines[0].note(Err(anyhow::anyhow!("out of memory")));
+        failed.engines[0].note(Err(anyhow::anyhow!("out of memory")), &[]);
         let report = Report { machine: String::new(), cases: vec![failed] };
         assert!(report.check().unwrap_err().to_string().contains("out of memory"));
     }

@@ -1,6 +1,7 @@
 //! Fills `models/` and `adapters/` of a built site with a random model of the real one's shape and
 //! two random adapters, so that the page can be tried and tested without a trained model:
-//! `cargo run --release -p web --example tiny_site -- web/dist`.
+//! `cargo run --release -p web --example tiny_site -- web/dist`. With the path of a GGUF file behind
+//! it, that is the base: `cargo xtask bench models` writes large ones.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path};
 
@@ -16,8 +17,11 @@ const BASE: &str = "lotwise-base.gguf";
 fn main() -> Result<(), Box<dyn Error>> {
     let site = env::args().nth(1).ok_or("name the folder of the built site")?;
     let site = Path::new(&site);
-    let tiny = tiny();
-    let gguf = tiny.gguf()?;
+    let mut tiny = tiny();
+    let gguf = match env::args().nth(2) {
+        Some(file) => fs::read(file)?,
+        None => tiny.gguf()?,
+    };
     let models = ModelsIndex {
         format_version: 1,
         base: BASE.into(),
@@ -27,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(&site.join("models/index.json"), &serde_json::to_vec_pretty(&models)?)?;
 
     let base = Base::from_bytes(gguf)?;
+    tiny.config = base.config.clone();
     let mut index = Index::default();
     for (version, day, strength) in [("2025-03", 1, 0.01), ("2025-04", 2, 0.02)] {
         let published = publish(&site.join("adapters").join(version), &tiny, &base, day, strength)?;

@@ -37,9 +37,10 @@ cargo xtask serve [--port N]
     Serves web/dist as it is.
 
 cargo xtask bench browser [--shapes 135m,1b] [--threads 1,2] [--runs 5] ...
-    Measures the built site's engine beside wllama's in a headless Chromium, on model files with
-    random weights, and compares the logits with the native engine's. `cargo xtask bench --help`
-    tells all options.
+    Measures the built site's engine in a headless Chromium beside wllama, candle and
+    onnxruntime-web, and beside native llama.cpp, on model files with random weights, and compares
+    the logits with the native engine's. Needs Node.js with npm, and Python 3 for onnxruntime.
+    `cargo xtask bench browser --help` tells all options, such as leaving engines out.
 ";
 
 /// A command with its options.
