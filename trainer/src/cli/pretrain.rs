@@ -128,8 +128,7 @@ fn export(args: &Args, gguf: &Path) -> Result<()> {
     let base = shared::Base::from_bytes(bytes.clone())
         .context("the exported model cannot be read back")?;
     write_file(gguf, &bytes)?;
-    let name =
-        gguf.file_name().and_then(|n| n.to_str()).context("--gguf is not a file name")?;
+    let name = gguf.file_name().and_then(|n| n.to_str()).context("--gguf is not a file name")?;
     let sha256 = &base.identity.sha256;
     let index = json!({
         "format_version": 1,

@@ -14,9 +14,10 @@ use crate::finetune::{Example, Origin};
 
 /// The refusal biases that are tried.
 const BIASES: [f32; 9] = [0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -3.5, -4.0];
-/// What the best bias is judged by: the share of a reader's questions that are not answered as they
-/// should be, if one in four has no answer on record.
+/// The share of a reader's questions that have no answer on record.
 const UNANSWERABLE: f64 = 0.25;
+/// How many needless refusals a wrong answer is as bad as: the aims are 5 % and 1 % of the questions.
+const WRONG: f64 = 5.0;
 
 /// What comes of a refusal bias.
 #[derive(Debug, Clone, Serialize)]
@@ -89,7 +90,8 @@ impl BiasQuality {
     }
 
     fn cost(&self) -> f64 {
-        (1.0 - UNANSWERABLE) * (self.false_refusals + self.wrong) + UNANSWERABLE * self.invented
+        (1.0 - UNANSWERABLE) * (self.false_refusals + WRONG * self.wrong)
+            + UNANSWERABLE * WRONG * self.invented
     }
 }
 
@@ -138,7 +140,7 @@ mod tests {
         ];
         let found = BiasQuality::of(-1.0, &verdicts);
         assert_eq!((found.false_refusals, found.wrong, found.invented), (0.5, 0.25, 0.5));
-        assert!((found.cost() - 0.6875).abs() < 1e-12);
+        assert!((found.cost() - 1.9375).abs() < 1e-12);
         assert_eq!(BiasQuality::of(0.0, &[]).cost(), 0.0);
     }
 }

@@ -127,7 +127,7 @@ impl Preset {
                 lora_alpha: 64.0,
                 lora_dropout: 0.0,
                 learning_rate: 2.5e-3,
-                num_train_epochs: 80,
+                num_train_epochs: 60,
                 per_device_train_batch_size: 16,
                 gradient_accumulation_steps: 1,
                 warmup_ratio: 0.05,

@@ -50,7 +50,8 @@ pub fn write_rows(
         let index = row % makers.len();
         let segments = makers[index].row(data, recipe.shard_tokens, &mut rng)?;
         let batch = Batch::pack(data.encoder.prefix(), &segments);
-        out.write_all(&encode(&batch, row_tokens(data, recipe))?).context("cannot write the rows")?;
+        out.write_all(&encode(&batch, row_tokens(data, recipe))?)
+            .context("cannot write the rows")?;
     }
     Ok(())
 }
