@@ -299,11 +299,15 @@ def save(out, weights, recipe, step):
 
 def main():
     options = arguments()
+    for file in (options.run / "recipe.json", options.run / "checkpoint.safetensors"):
+        if not file.is_file():
+            sys.exit(f"{file} does not exist: expected a directory that `trainer pretrain --prepare` wrote")
     recipe = json.loads((options.run / "recipe.json").read_text())
     config = recipe["model"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
     out = options.out or options.run
+    out.mkdir(parents=True, exist_ok=True)
     tensors = load_file(options.run / "checkpoint.safetensors")
     weights = Weights(tensors, config["num_hidden_layers"], device)
     rows = Rows(options, recipe)

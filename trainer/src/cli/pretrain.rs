@@ -20,6 +20,10 @@ Ctrl-C saves a checkpoint; the same command goes on from it. When the last step 
 model is written to --gguf together with index.json (size and hash, for the site) and
 <name>.json (recipe, loss curve, hash).
 
+With --prepare, trainer/scripts/pretrain_gpu.py goes on from there on a GPU; the same command
+without it then measures and writes what came back. web/models/README.md says how the embedded
+base was made.
+
 Example: 3,000 steps are about 20 million tokens, 1.5 hours on two cores
   trainer pretrain --out runs/base --steps 3000 --decay-steps 1000 --gguf web/models/lotwise-base.gguf")]
 pub struct Args {

@@ -180,6 +180,8 @@ fn read_log(path: &Path) -> Result<Vec<LogLine>> {
 /// Makes `directory` ready: recipe, tokenizer and, unless there is a checkpoint, the weights of
 /// the start.
 pub fn prepare(directory: &Path, recipe: &Recipe) -> Result<()> {
+    ensure!(recipe.shards > 0, "--shards must be 1 or more");
+    ensure!(recipe.universes > 0, "--universes must be 1 or more");
     let directory = RunDirectory(directory.to_owned());
     tokenizer(&directory, &Grammar::load()?, recipe)?;
     write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
