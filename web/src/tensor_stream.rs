@@ -8,6 +8,9 @@ use shared::{Error, Gguf, TensorInfo};
 /// Hears of each tensor that is complete: the header, its name, where it stands, its bytes.
 pub type OnTensor<'a, E> = dyn FnMut(&Rc<Gguf>, &str, &TensorInfo, &[u8]) -> Result<(), E> + 'a;
 
+/// Bytes of the buffer that are not given back, so that small tensors cost no reallocation.
+const ROOM: usize = 4 << 20;
+
 /// Takes a file's bytes in order and hands out one whole tensor after the other.
 pub struct TensorStream {
     file_len: usize,
@@ -71,7 +74,20 @@ impl TensorStream {
         let used = used.max(next);
         self.buffer.drain(..used);
         self.start += used;
+        self.fit_buffer();
         Ok(())
+    }
+
+    /// Room for the next tensor and hardly more. An embedding is many times as large as what
+    /// follows it, and WebAssembly's memory never shrinks: what the buffer gives back holds the
+    /// packed weights.
+    fn fit_buffer(&mut self) {
+        let next = self.waiting.front().map_or(0, |(_, info)| info.range.end - self.start);
+        self.buffer.reserve_exact(next.saturating_sub(self.buffer.len()));
+        let room = next.max(ROOM);
+        if self.buffer.capacity() / 2 > room {
+            self.buffer.shrink_to(room);
+        }
     }
 
     fn read_header(&mut self) -> Result<bool, Error> {
@@ -132,6 +148,24 @@ mod tests {
         }
         assert!(stream.buffer.is_empty() && stream.waiting.is_empty());
         tensors
+    }
+
+    #[test]
+    fn room_for_a_large_tensor_is_given_back() {
+        let (large, small) = (vec![1.0; 6 << 20], vec![2.0; 64]);
+        let mut builder = GgufBuilder::new();
+        builder.tensor("large", &[6 << 10, 1 << 10], GgmlType::F32, &large).unwrap();
+        builder.tensor("small", &[64], GgmlType::F32, &small).unwrap();
+        let file = builder.finish();
+        let mut stream = TensorStream::new(file.len(), None);
+        let mut rooms = Vec::new();
+        for piece in file[..file.len() - 1].chunks(1 << 20) {
+            stream.push(piece, &mut |_, _, _, _| Ok::<_, Error>(())).unwrap();
+            rooms.push(stream.buffer.capacity());
+        }
+        // Not the power of two behind it while it arrives, and little of it afterwards.
+        assert!(rooms.iter().all(|&room| room < (24 << 20) + (2 << 20)), "{rooms:?}");
+        assert!(*rooms.last().unwrap() <= 2 * ROOM, "{rooms:?}");
     }
 
     #[test]
