@@ -32,6 +32,8 @@ PADDING = 65535
 MOMENTUM = 0.95
 BETAS, EPS = (0.9, 0.98), 1e-8
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+# Steps before the step is recorded.
+WARM_UP_STEPS = 5
 # Matrices of one shape are updated together: (group, name, written transposed).
 MATRICES = [
     ("attention", "self_attn.q_proj", False),
@@ -236,22 +238,23 @@ class Step:
     def run(self, step, rows, factor):
         self.rows.copy_(rows, non_blocking=True)
         self.optimizer.prepare(step, factor)
-        if self.graph is not None:
-            self.graph.replay()
-        elif self.eager or step < 5:
-            stream = None if self.eager else torch.cuda.Stream()
-            if stream:
-                stream.wait_stream(torch.cuda.current_stream())
+        if self.eager:
+            self.compute()
+            return
+        if step < WARM_UP_STEPS:
+            # What is recorded later must have run on a stream that is not the default one.
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self.compute()
-            if stream:
-                torch.cuda.current_stream().wait_stream(stream)
-        else:
+            torch.cuda.current_stream().wait_stream(stream)
+            return
+        if self.graph is None:
             # Recording runs nothing.
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
                 self.compute()
-            self.graph.replay()
+        self.graph.replay()
 
 
 def rope_tables(config, device):
@@ -309,20 +312,23 @@ def main():
     out = options.out or options.run
     out.mkdir(parents=True, exist_ok=True)
     tensors = load_file(options.run / "checkpoint.safetensors")
+    if tensors.pop("step").item() != 0:
+        sys.exit(f"{options.run} was trained already, and its optimizers' state is not for a GPU: prepare a new directory")
     weights = Weights(tensors, config["num_hidden_layers"], device)
     rows = Rows(options, recipe)
     eager = options.eager or device.type == "cpu"
     step_of = Step(config, recipe, weights, rope_tables(config, device), rows.shape, device, eager)
     schedule = Schedule(recipe, options.seconds)
     began = last = saved = time.monotonic()
-    step, tokens, before = 0, 0, 0
+    step, tokens, before, over = 0, 0, 0, False
     with (out / "log.jsonl").open("w") as log:
-        while not schedule.is_over(step):
+        while not over:
             batch = rows.step(step)
             tokens += int((batch[:, 2] != PADDING).sum())
             step_of.run(step, batch.pin_memory() if device.type == "cuda" else batch, schedule.factor(step))
             step += 1
-            if step % 100 and not schedule.is_over(step):
+            over = schedule.is_over(step)
+            if step % 100 and not over:
                 continue
             loss, weight = step_of.totals.tolist()
             step_of.totals.zero_()
