@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut out = BufWriter::with_capacity(1 << 20, stdout().lock());
     out.write_all(&u32::try_from(row_tokens(&data, &recipe))?.to_le_bytes())?;
     for step in (args.first..recipe.steps).step_by(args.stride as usize) {
-        write_rows(&mut out, &data, &recipe, &grammar, step)?;
+        write_rows(&mut out, &data, &recipe, step)?;
         out.flush()?;
     }
     Ok(ExitCode::SUCCESS)

@@ -5,9 +5,9 @@ use std::io::Write;
 use anyhow::{Context, Result, ensure};
 use rand_chacha::ChaCha8Rng;
 
-use super::run::Recipe;
+use super::recipe::Recipe;
 use super::shard::{Data, Mix};
-use crate::corpus::{Grammar, Universe, stream};
+use crate::corpus::{Universe, stream};
 use crate::nn::{Batch, Segment};
 
 /// Segments that wait for a row with room for them.
@@ -33,7 +33,6 @@ pub fn write_rows(
     out: &mut impl Write,
     data: &Data<'_>,
     recipe: &Recipe,
-    grammar: &Grammar,
     step: usize,
 ) -> Result<()> {
     ensure!(
@@ -42,7 +41,7 @@ pub fn write_rows(
         recipe.shard_tokens,
         data.max_segment
     );
-    let universes = recipe.universes(grammar, step);
+    let universes = recipe.universes(data.grammar, step);
     let mut rng = stream(recipe.seed, "rows", step as u64);
     let mut makers: Vec<Maker<'_>> =
         universes.iter().map(|universe| Maker::new(universe, step)).collect();
