@@ -1,9 +1,9 @@
 """Pretrains a base model on a GPU, from what `trainer pretrain --prepare` wrote.
 
     pip install torch safetensors numpy
-    trainer pretrain --out runs/base --steps 40000 --shards 64 --shard-tokens 464 --prepare
+    trainer pretrain --out runs/base --steps 40000 --shards 64 --shard-tokens 480 --prepare
     python pretrain_gpu.py runs/base --trainer target/release/trainer
-    trainer pretrain --out runs/base --steps 40000 --shards 64 --shard-tokens 464 --gguf base.gguf
+    trainer pretrain --out runs/base --steps 40000 --shards 64 --shard-tokens 480 --gguf base.gguf
 
 The corpus comes from `trainer export-corpus`, run once for every processor core. Recipe, initial
 weights, model and optimizers are the trainer's own: Muon for the matrices (Jordan et al., 2024,

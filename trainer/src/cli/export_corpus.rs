@@ -18,7 +18,8 @@ step. First comes the length of a row (u32), then row after row as trainer/src/p
 describes them.
 
 Example:
-  trainer pretrain --out runs/base --steps 40000 --shards 64 --shard-tokens 464 --prepare
+  trainer pretrain --out runs/base --steps 40000 --shards 64 --shard-tokens 480 --prepare
+  trainer export-corpus runs/base --first 2 --stride 8 > third-of-eight.bin
   python trainer/scripts/pretrain_gpu.py runs/base --trainer target/release/trainer")]
 pub struct Args {
     /// Directory that `trainer pretrain --prepare` wrote
