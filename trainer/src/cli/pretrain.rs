@@ -9,6 +9,7 @@ use serde_json::json;
 use shared::ModelConfig;
 
 use super::INTERRUPTED;
+use crate::corpus::Grammar;
 use crate::files::{replace_file, write_file};
 use crate::pretrain::{Cadence, Naming, Recipe, export_gguf, load_run, prepare, pretrain};
 
@@ -107,7 +108,7 @@ fn recipe(args: &Args) -> Recipe {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let Some(gguf) = &args.gguf else {
-        prepare(&args.out, &recipe(args))?;
+        prepare(&args.out, &recipe(args), &Grammar::load()?)?;
         return Ok(ExitCode::SUCCESS);
     };
     let cadence = Cadence { log: 50, probe: 250, save: 100 };

@@ -23,9 +23,9 @@ pub fn row_tokens(data: &Data<'_>, recipe: &Recipe) -> usize {
 }
 
 /// Writes `step` to `out`: one row for every shard of the recipe, each as four arrays of `u16`
-/// (little-endian) of [`row_tokens`]. They hold, for every place of the row,
-/// its token, its position, its segment (0 for the prefix, which all see) and the loss weight of
-/// predicting the token behind it. The rest of a row is padding, 65,535 as segment.
+/// (little-endian) of length [`row_tokens`]: token, position, segment (0 for the prefix, which all
+/// see) and loss weight of predicting the token behind, in thousandths. The rest of a row is
+/// padding, 65,535 as segment.
 ///
 /// # Errors
 /// A recipe whose rows are too short for the corpus, or an `out` that cannot be written to.

@@ -125,11 +125,11 @@ fn read_log(path: &Path) -> Result<Vec<LogLine>> {
 
 /// Makes `directory` ready: recipe, tokenizer and, unless there is a checkpoint, the weights of
 /// the start.
-pub fn prepare(directory: &Path, recipe: &Recipe) -> Result<()> {
+pub fn prepare(directory: &Path, recipe: &Recipe, grammar: &Grammar) -> Result<()> {
     ensure!(recipe.shards > 0, "--shards must be 1 or more");
     ensure!(recipe.universes > 0, "--universes must be 1 or more");
     let directory = RunDirectory(directory.to_owned());
-    tokenizer(&directory, &Grammar::load()?, recipe)?;
+    tokenizer(&directory, grammar, recipe)?;
     write_file(&directory.recipe(), &serde_json::to_vec_pretty(recipe)?)?;
     if !directory.checkpoint().exists() {
         let mut model = init_llama(&recipe.model, recipe.seed)?;
@@ -163,7 +163,7 @@ pub fn pretrain(
     threads: usize,
 ) -> Result<usize> {
     let grammar = Grammar::load()?;
-    prepare(directory, recipe)?;
+    prepare(directory, recipe, &grammar)?;
     let data = corpus(directory, recipe, &grammar)?;
     let directory = RunDirectory(directory.to_owned());
     let workers = Workers::new(threads, recipe.shards)?;

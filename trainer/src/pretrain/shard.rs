@@ -101,13 +101,7 @@ impl Mix {
     fn lagging(&self) -> usize {
         let total = (self.total() + 1) as f64;
         let lag = |class: usize| self.shares[class] - self.used[class] as f64 / total;
-        let mut furthest = 0;
-        for class in 1..self.shares.len() {
-            if lag(class) >= lag(furthest) {
-                furthest = class;
-            }
-        }
-        furthest
+        (0..self.shares.len()).max_by(|a, b| lag(*a).total_cmp(&lag(*b))).unwrap_or_default()
     }
 }
 
