@@ -7,8 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use xtask::run_program;
 
 use crate::{
     Options, folder,
@@ -87,9 +88,11 @@ pub fn ensure(peers: &[Peer]) -> Result<()> {
     // npm leaves no trace of which lock file it has read.
     let read = |path: &Path| fs::read(path).ok();
     if read(&lock).is_none() || read(&lock) != read(&installed) {
-        run(Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(source("")))
+        run_program(
+            Command::new("npm")
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .current_dir(source("")),
+        )
         .with_context(|| format!("npm comes with Node.js: {node}"))?;
         fs::copy(lock, installed).context("note what was installed")?;
     }
@@ -102,17 +105,21 @@ pub fn ensure(peers: &[Peer]) -> Result<()> {
 /// Compiles candle to WebAssembly, into `target/bench/candle`.
 fn build_candle() -> Result<()> {
     let target = folder().join("candle");
-    run(Command::new("cargo")
-        .args(["build", "--release", "--locked", "--target", "wasm32-unknown-unknown"])
-        .arg("--target-dir")
-        .arg(&target)
-        // Where its own cargo settings count.
-        .current_dir(source("candle")))?;
-    run(Command::new("wasm-bindgen")
-        .args(["--target", "web", "--no-typescript", "--out-dir"])
-        .arg(target.join("page"))
-        .arg(target.join("wasm32-unknown-unknown/release/candle_peer.wasm"))
-        .env("PATH", xtask::tool_path()?))
+    run_program(
+        Command::new("cargo")
+            .args(["build", "--release", "--locked", "--target", "wasm32-unknown-unknown"])
+            .arg("--target-dir")
+            .arg(&target)
+            // Where its own cargo settings count.
+            .current_dir(source("candle")),
+    )?;
+    run_program(
+        Command::new("wasm-bindgen")
+            .args(["--target", "web", "--no-typescript", "--out-dir"])
+            .arg(target.join("page"))
+            .arg(target.join("wasm32-unknown-unknown/release/candle_peer.wasm"))
+            .env("PATH", xtask::tool_path()?),
+    )
     .context("`cargo xtask setup` installs wasm-bindgen")
 }
 
@@ -125,14 +132,16 @@ fn onnx(model: &Path) -> Result<PathBuf> {
     let venv = folder().join("onnx-venv");
     let python = venv.join("bin/python");
     if !python.is_file() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+        run_program(Command::new("python3").args(["-m", "venv"]).arg(&venv))
             .context("Python 3 with its venv module: apt-get install -y python3-venv (Debian)")?;
     }
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(source("requirements.txt")))?;
+    run_program(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(source("requirements.txt")),
+    )?;
     let part = path.with_added_extension("part");
-    run(Command::new(&python).arg(source("onnx_model.py")).arg(model).arg(&part))?;
+    run_program(Command::new(&python).arg(source("onnx_model.py")).arg(model).arg(&part))?;
     fs::rename(&part, &path).with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
@@ -159,10 +168,4 @@ pub fn llama_cpp(model: &Path, threads: usize, options: &Options) -> Result<Valu
 
 fn source(name: &str) -> PathBuf {
     root().join("bench/peers").join(name)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("start {command:?}"))?;
-    ensure!(status.success(), "{command:?} failed ({status})");
-    Ok(())
 }

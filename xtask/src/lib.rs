@@ -27,6 +27,7 @@ mod workspace;
 use anyhow::Result;
 
 pub use files::copy_folder;
+pub use process::run as run_program;
 pub use serve::Server;
 pub use tools::tool_path;
 
