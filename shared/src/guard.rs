@@ -14,16 +14,21 @@
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch
 //! identifier, or nearly so while sharing a stem with one ("VOY75" where "VOY756" is known).
 
+mod evidence;
+mod fields;
 mod list;
 mod nearest;
 mod products;
 mod spelling;
 #[cfg(test)]
 mod tests;
+mod wording;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+pub use evidence::{Asked, FieldIndex};
+pub use fields::{AskingWord, FieldList, KnownField};
 pub use list::{GUARD_FILE, GuardList};
 pub use spelling::{Correction, Reading};
 pub use words::identifier_words;
@@ -69,6 +74,7 @@ pub struct Guard {
     vocabulary: BTreeSet<String>,
     products: BTreeSet<Product>,
     subject_required: bool,
+    fields: FieldIndex,
 }
 
 impl Guard {
@@ -89,6 +95,7 @@ impl Guard {
             vocabulary: list.vocabulary.clone(),
             products: list.products.clone(),
             subject_required: list.subject_required,
+            fields: FieldIndex::new(&list.fields),
         })
     }
 

@@ -39,8 +39,9 @@
 //!
 //! A published adapter is a directory of four files, listed in an [`Index`] with sizes and hashes:
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
-//! it refuses questions about others without asking the model, and marks answers with values that
-//! no record states. The [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
+//! it refuses questions about others without asking the model, marks answers with values that
+//! no record states, and by the words of a question tells which field it asks for: what the model
+//! refuses although it is on record is asked once more ([`Session::answer_guarded`]). The [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
 //! and [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how
 //! readily the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An [`Assessment`]
 //! puts all that into one mark under the answer, an [`AuditRecord`] keeps question and answer, and a
@@ -92,7 +93,8 @@ pub use exchange::{Exchange, Pass, SoloExchange, ThreadExchange, check_piece, fo
 pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{
-    Correction, GUARD_FILE, Guard, GuardList, GuardVerdict, Reading, identifier_words,
+    Asked, AskingWord, Correction, FieldIndex, FieldList, GUARD_FILE, Guard, GuardList,
+    GuardVerdict, KnownField, Reading, identifier_words,
 };
 pub use hash::sha256_hex;
 pub use kernels::kernel_names;
@@ -113,4 +115,6 @@ pub use rng::Rng;
 pub use sampler::{Choice, Sampler, SamplerConfig};
 pub use session::{Answer, Scores, Session, Step, StopReason};
 pub use tokenizer::{TokenStream, Tokenizer};
-pub use verdict::{AnswerVerdict, Assessment, ConfidenceScore, UndecidedRule, WITHHELD};
+pub use verdict::{
+    AnswerVerdict, Assessment, ConfidenceScore, FieldEvidence, UndecidedRule, WITHHELD,
+};

@@ -269,6 +269,7 @@ mod tests {
         measured.metrics = Some(Map::from_iter([("exact_match".to_owned(), json!(0.95))]));
         measured.undecided = Some(UndecidedRule {
             score: crate::ConfidenceScore::MinProbability,
+            evidence_odds: 4.0,
             below: 0.8,
             questions: 200,
             questions_sha256: "f".repeat(64),

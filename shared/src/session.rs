@@ -8,7 +8,8 @@ use crate::exchange::{Exchange, Pass, SoloExchange};
 use crate::model::{KvCache, Model};
 use crate::sampler::{Sampler, SamplerConfig};
 use crate::{
-    AnswerTrie, ConfidenceScore, Error, PromptFormat, REFUSAL, RefusalBias, Result, TokenStream,
+    AnswerTrie, ConfidenceScore, Error, Guard, PromptFormat, REFUSAL, RefusalBias, Result,
+    TokenStream,
 };
 
 /// Why an answer ended.
@@ -327,6 +328,28 @@ impl<E: Exchange> Session<E> {
         }
     }
 
+    /// Asks a question as [`Self::answer_among`] does, and what the model refuses although the
+    /// guard finds it on record once more in the records' words. The question that was answered comes
+    /// with the answer if it is another one.
+    ///
+    /// # Errors
+    /// As [`Self::ask`] and [`Self::step`].
+    pub fn answer_guarded(
+        &mut self,
+        guard: Option<&Guard>,
+        question: &str,
+        sampler: &SamplerConfig,
+        approved: Option<&Arc<AnswerTrie>>,
+    ) -> Result<(Answer, Option<String>)> {
+        let answer = self.answer_among(question, sampler.clone(), approved.cloned())?;
+        let Some(again) = guard.and_then(|guard| guard.second_reading(question, &answer.text))
+        else {
+            return Ok((answer, None));
+        };
+        let answer = self.answer_among(&again, sampler.clone(), approved.cloned())?;
+        Ok((answer, Some(again)))
+    }
+
     /// The tokens of the answer so far, without the end token.
     pub fn tokens(&self) -> &[u32] {
         self.answering.as_ref().map_or(&[], |answering| &answering.tokens)
@@ -363,11 +386,11 @@ impl<E: Exchange> Session<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Base;
     #[cfg(not(target_arch = "wasm32"))]
     use crate::exchange::{ThreadExchange, follow};
     use crate::model::RankSlice;
     use crate::testing::TinyBase;
+    use crate::{AskingWord, Base, GuardList, KnownField};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -416,6 +439,31 @@ mod tests {
         assert_eq!(answer.stop, StopReason::MaxTokens);
         assert_eq!(answer.scores, Scores { min_probability: least, product });
         assert_eq!(answer.text, base.tokenizer.decode(&answer.tokens).unwrap());
+    }
+
+    /// A model that refuses everything is asked twice where the guard knows better, once elsewhere.
+    #[test]
+    fn what_the_guard_finds_on_record_is_asked_again() {
+        let base = base();
+        let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        let mut field = KnownField::new(AskingWord::Who, ["shift boss"], []);
+        field.wording = Some("Who led the shift for {b}?".into());
+        let field = list.fields.add(field);
+        list.add_recorded("VOY756", field).unwrap();
+        let guard = Guard::new(&list).unwrap();
+        let refusal =
+            Arc::new(AnswerTrie::new(&[REFUSAL.to_owned()].into(), &base.prompt).unwrap());
+        let mut session = session(&base);
+        let mut ask = |guard, question: &str, approved| {
+            let sampler = SamplerConfig { max_new_tokens: 64, ..SamplerConfig::exact() };
+            session.answer_guarded(guard, question, &sampler, approved).unwrap()
+        };
+        let (answer, again) = ask(Some(&guard), "shift boss VOY756", Some(&refusal));
+        assert_eq!((answer.text.trim(), answer.stop), (REFUSAL, StopReason::EndToken));
+        assert_eq!(again.as_deref(), Some("Who led the shift for VOY756?"));
+        assert_eq!(ask(Some(&guard), "yield VOY756", Some(&refusal)).1, None);
+        assert_eq!(ask(None, "shift boss VOY756", Some(&refusal)).1, None);
+        assert_eq!(ask(Some(&guard), "shift boss VOY756", None).1, None, "it does not refuse");
     }
 
     /// Strong enough, it makes any model refuse, or begin in another way. Approved answers are

@@ -92,7 +92,10 @@ impl Assessment {
         let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
         let verdict = if !unverified.is_empty() || !on_record {
             AnswerVerdict::Unverified
-        } else if rule.is_some_and(|rule| rule.undecided(scores)) {
+        } else if rule.is_some_and(|rule| {
+            let evidence = guard.map_or(FieldEvidence::Unclear, |g| g.evidence(question, answer));
+            rule.undecided(scores, evidence)
+        }) {
             AnswerVerdict::Undecided
         } else if refused {
             AnswerVerdict::NoRecord
@@ -103,6 +106,18 @@ impl Assessment {
         };
         Self { verdict, unverified }
     }
+}
+
+/// What the words of a question say to its answer, see [`Guard::evidence`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldEvidence {
+    /// They name the field that the answer is about; to a refusal, one that the batch lacks.
+    Agrees,
+    /// They name no field that the grammar knows, or not that alone.
+    Unclear,
+    /// They name another field; to a refusal, one that the batch has.
+    Contradicts,
 }
 
 /// A measure of how sure the model was of a whole answer; all lie between 0 and 1.
@@ -121,6 +136,10 @@ pub enum ConfidenceScore {
 pub struct UndecidedRule {
     /// What is compared.
     pub score: ConfidenceScore,
+    /// How many times likelier an answer counts as right if the question's words agree, and less
+    /// likely if they contradict; 1 without regard to them.
+    #[serde(default = "no_odds")]
+    pub evidence_odds: f32,
     /// An answer that scores less is undecided; 0 to 1.
     pub below: f32,
     /// Validation questions it was chosen on.
@@ -135,11 +154,32 @@ pub struct UndecidedRule {
     pub wrong_at_most: f64,
 }
 
+const fn no_odds() -> f32 {
+    1.0
+}
+
+/// Beyond this, evidence would outweigh the model.
+const MOST_ODDS: f32 = 1e6;
+
+impl FieldEvidence {
+    /// The probability that an answer is right, once evidence is in: its odds are `odds` times as
+    /// high, or as low (Bayes' rule). Additions, products and quotients alone, whose bits are the
+    /// same everywhere.
+    pub fn weigh(self, probability: f32, odds: f32) -> f32 {
+        let (right, wrong) = match self {
+            Self::Agrees => (odds * probability, 1.0 - probability),
+            Self::Unclear => return probability,
+            Self::Contradicts => (probability, odds * (1.0 - probability)),
+        };
+        right / (right + wrong)
+    }
+}
+
 impl UndecidedRule {
     /// Whether an answer with these scores is undecided.
-    pub fn undecided(&self, scores: Scores) -> bool {
-        let score = scores.get(self.score);
-        score.is_nan() || score < self.below
+    pub fn undecided(&self, scores: Scores, evidence: FieldEvidence) -> bool {
+        let certainty = evidence.weigh(scores.get(self.score), self.evidence_odds);
+        certainty.is_nan() || certainty < self.below
     }
 
     /// Checks the numbers.
@@ -147,6 +187,13 @@ impl UndecidedRule {
     /// # Errors
     /// [`Error::Value`], naming the field.
     pub fn validate(&self) -> Result<()> {
+        if !(1.0..=MOST_ODDS).contains(&self.evidence_odds) {
+            return Err(Error::Value {
+                name: "undecided.evidence_odds".into(),
+                expected: format!("1 to {MOST_ODDS}"),
+                found: self.evidence_odds.to_string(),
+            });
+        }
         let shares = [
             ("coverage", self.coverage),
             ("wrong", self.wrong),
@@ -173,6 +220,7 @@ mod tests {
     fn rule(score: ConfidenceScore, below: f32) -> UndecidedRule {
         UndecidedRule {
             score,
+            evidence_odds: 9.0,
             below,
             questions: 200,
             questions_sha256: "a".repeat(64),
@@ -215,9 +263,30 @@ mod tests {
     #[test]
     fn the_rule_compares_its_own_score() {
         let product = rule(ConfidenceScore::Product, 0.5);
-        assert!(!product.undecided(scores(0.1, 0.5)));
-        assert!(product.undecided(scores(0.9, 0.49)));
-        assert!(product.undecided(scores(0.9, f32::NAN)), "no number is no confidence");
+        let unclear = FieldEvidence::Unclear;
+        assert!(!product.undecided(scores(0.1, 0.5), unclear));
+        assert!(product.undecided(scores(0.9, 0.49), unclear));
+        for evidence in [FieldEvidence::Agrees, unclear, FieldEvidence::Contradicts] {
+            assert!(
+                product.undecided(scores(0.9, f32::NAN), evidence),
+                "no number is no confidence"
+            );
+        }
+    }
+
+    #[test]
+    fn evidence_multiplies_the_odds() {
+        let rule = rule(ConfidenceScore::Product, 0.5);
+        assert!(!rule.undecided(scores(1.0, 0.125), FieldEvidence::Agrees));
+        assert!(rule.undecided(scores(1.0, 0.75), FieldEvidence::Contradicts));
+        assert_eq!(FieldEvidence::Agrees.weigh(0.25, 9.0), 0.75);
+        assert_eq!(FieldEvidence::Contradicts.weigh(0.75, 9.0), 0.25);
+        assert_eq!(FieldEvidence::Unclear.weigh(0.3, 9.0), 0.3);
+        for evidence in [FieldEvidence::Agrees, FieldEvidence::Unclear, FieldEvidence::Contradicts]
+        {
+            assert_eq!((evidence.weigh(0.0, 9.0), evidence.weigh(1.0, 9.0)), (0.0, 1.0));
+            assert_eq!(evidence.weigh(0.3, 1.0), 0.3);
+        }
     }
 
     #[test]
@@ -228,6 +297,8 @@ mod tests {
             change(&mut rule);
             assert!(rule.validate().is_err(), "{rule:?}");
         };
+        spoil(|rule| rule.evidence_odds = 0.5);
+        spoil(|rule| rule.evidence_odds = f32::NAN);
         spoil(|rule| rule.below = 1.5);
         spoil(|rule| rule.below = f32::NAN);
         spoil(|rule| rule.coverage = -0.1);

@@ -310,6 +310,9 @@ pub struct Summary {
     pub unverified: Vec<String>,
     /// Slips of the finger in the question, as they were read.
     pub corrections: Vec<Correction>,
+    /// The question in the records' own words, where it was read once more because the model had
+    /// refused what is on record.
+    pub read_as: Option<String>,
     /// Why it ended.
     pub ending: Ending,
     /// Size of the WebAssembly memories of all ranks in bytes.
@@ -377,6 +380,7 @@ pub(crate) mod tests {
             confidence: Some(0.875),
             unverified: vec!["2025-04-01".into()],
             corrections: vec![Correction { written: "yeild".into(), read: "yield".into() }],
+            read_as: Some("What is the yield of VOY756?".into()),
             ending: Ending::Complete,
             memory_bytes: 1 << 24,
         };
@@ -430,6 +434,7 @@ pub(crate) mod tests {
             confidence: None,
             unverified: Vec::new(),
             corrections: Vec::new(),
+            read_as: None,
             ending: Ending::Stopped,
             memory_bytes: 0,
         };

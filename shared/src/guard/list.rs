@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::fields::FieldList;
 use super::words::{Word, has_digit, key, sentence, shape, stems, words};
 use crate::hash::{check_sha256, hex};
 use crate::{Error, Result};
@@ -12,8 +13,8 @@ use crate::{Error, Result};
 /// File name of the list in an adapter's directory.
 pub const GUARD_FILE: &str = "guard.json";
 
-/// Version 1 had no vocabulary and no products.
-const FORMAT_VERSION: u32 = 2;
+/// Version 1 had no vocabulary and no products, version 2 no fields.
+const FORMAT_VERSION: u32 = 3;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct GuardList {
     /// The products.
     #[serde(default)]
     pub products: BTreeSet<Product>,
+    /// What the records can be asked for, and how.
+    #[serde(default)]
+    pub fields: FieldList,
 }
 
 /// The name of a product, in hashes.
@@ -83,6 +87,7 @@ impl GuardList {
             vocabulary: BTreeSet::new(),
             products: BTreeSet::new(),
             subject_required: false,
+            fields: FieldList::default(),
         };
         for batch in batches {
             let batch = batch.trim().to_uppercase();
@@ -172,6 +177,7 @@ impl GuardList {
         {
             check_sha256(GUARD_FILE, hash)?;
         }
+        self.fields.validate()?;
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
             Some(word) => Err(Error::Value {
                 name: format!("{GUARD_FILE}: vocabulary"),

@@ -38,7 +38,7 @@ impl Guard {
     }
 
     /// A key with the connectors of the form it has, if a batch identifier of this plant has it.
-    fn written(&self, key: &str) -> String {
+    pub(super) fn written(&self, key: &str) -> String {
         let wanted = shape(key);
         let form = self.shapes.iter().find(|form| super::words::key(form) == wanted);
         let Some(form) = form else { return key.to_owned() };

@@ -55,8 +55,10 @@ impl Native {
                 unverified: String::new(),
             };
         }
-        let answer = self.session.answer(question, sampler).expect("an answer");
-        let (guard, rule) = (Some(&self.guard), self.rule.as_ref());
+        let guard = Some(&self.guard);
+        let (answer, _) =
+            self.session.answer_guarded(guard, question, &sampler, None).expect("an answer");
+        let rule = self.rule.as_ref();
         let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
         let score = rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
         Shown {

@@ -227,6 +227,7 @@ fn every_mark_is_shown_with_its_meaning() {
 
     let strict = |record: &mut AdapterRecord| {
         record.undecided = Some(UndecidedRule {
+            evidence_odds: 1.0,
             score: ConfidenceScore::Product,
             below: 1.0,
             questions: 200,

@@ -163,7 +163,7 @@ fn difference(
         Decoding::Approved if served.approved.is_none() => {
             bail!("it was given in approved-answers mode, which this adapter does not permit")
         }
-        Decoding::Approved => served.approved.clone(),
+        Decoding::Approved => served.approved.as_ref(),
     };
     let reading = served.guard.as_ref().map(|guard| guard.read(&event.question));
     let question = reading.as_ref().map_or(&event.question, |reading| &reading.question);
@@ -174,7 +174,8 @@ fn difference(
             format!("{:?} was refused unasked, which this adapter does not do", event.question)
         }));
     };
-    let answer = session.answer_among(question, event.sampler.clone(), approved)?;
+    let guard = served.guard.as_ref();
+    let (answer, _) = session.answer_guarded(guard, question, &event.sampler, approved)?;
     let (tokens, text) = match stop {
         // Stopped by the reader: it comes again as far as it went.
         StopReason::Cancelled => {

@@ -162,24 +162,14 @@ impl Chat {
             return Ok(());
         }
         let start = Instant::now();
-        self.session.ask(question, self.sampler.clone())?;
-        let mut answer = String::new();
-        let stop = loop {
-            if self.stop.requested.load(Ordering::SeqCst) {
-                self.session.cancel();
-            }
-            match self.session.step()? {
-                Step::Token { text, .. } => {
-                    write!(out, "{text}")?;
-                    out.flush()?;
-                    answer += &text;
-                }
-                Step::Question { .. } => {}
-                Step::End(stop) => break stop,
-            }
-        };
+        let (mut stop, mut answer, mut shown) = self.stream(question, &mut out)?;
+        let again = self.guard.as_ref().filter(|_| stop == StopReason::EndToken);
+        if let Some(again) = again.and_then(|guard| guard.second_reading(question, &answer)) {
+            writeln!(side, "  [refused at first, then read as {again:?}]")?;
+            (stop, answer, shown) = self.stream(&again, &mut out)?;
+        }
         let seconds = start.elapsed().as_secs_f64();
-        writeln!(out)?;
+        writeln!(out, "{}", &answer[shown..])?;
         out.flush()?;
         let ended = match stop {
             StopReason::EndToken => "",
@@ -204,6 +194,37 @@ impl Chat {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Chat {
+    /// Asks a question and writes its answer as it comes; how it ended, the answer, and how many
+    /// bytes of it are written. What may become the refusal is held back: the question may have to
+    /// be read once more.
+    fn stream(
+        &mut self,
+        question: &str,
+        mut out: impl Write,
+    ) -> Result<(StopReason, String, usize)> {
+        self.session.ask(question, self.sampler.clone())?;
+        let (mut answer, mut shown) = (String::new(), 0);
+        loop {
+            if self.stop.requested.load(Ordering::SeqCst) {
+                self.session.cancel();
+            }
+            match self.session.step()? {
+                Step::Token { text, .. } => {
+                    answer += &text;
+                    if !REFUSAL.starts_with(answer.trim()) {
+                        write!(out, "{}", &answer[shown..])?;
+                        out.flush()?;
+                        shown = answer.len();
+                    }
+                }
+                Step::Question { .. } => {}
+                Step::End(stop) => return Ok((stop, answer, shown)),
+            }
+        }
     }
 }
 
@@ -283,6 +304,7 @@ mod tests {
     fn an_unsure_answer_is_called_undecided() {
         let mut chat = chat(Stop::default());
         let rule = |below| UndecidedRule {
+            evidence_odds: 1.0,
             score: shared::ConfidenceScore::MinProbability,
             below,
             questions: 1,

@@ -241,10 +241,11 @@ pub(super) fn prepare(
     let (rule, bias) = (&calibration.rule, &calibration.bias);
     eprintln!("refusal bias {:+.1}, chosen on {} validation questions", bias.logit, bias.questions);
     eprintln!(
-        "undecided below {:.4} ({:?}): on {} validation questions {:.1} % stand, {:.2} % of them \
-         wrong",
+        "undecided below {:.4} ({:?}, odds of the question's words {}): on {} validation questions \
+         {:.1} % stand, {:.2} % of them wrong",
         rule.below,
         rule.score,
+        rule.evidence_odds,
         rule.questions,
         100.0 * rule.coverage,
         100.0 * rule.wrong
@@ -289,8 +290,9 @@ pub(super) fn write_report(
     previous: Option<Report>,
 ) -> Result<()> {
     let record = adapter.record.context("the adapter has no record to report on")?;
-    let score =
-        record.undecided.as_ref().map_or(ConfidenceScore::MinProbability, |rule| rule.score);
+    let rule = record.undecided.as_ref();
+    let (score, odds) = rule
+        .map_or((ConfidenceScore::MinProbability, 1.0), |rule| (rule.score, rule.evidence_odds));
     let files = adapter
         .files
         .iter()
@@ -315,7 +317,7 @@ pub(super) fn write_report(
             arch: std::env::consts::ARCH,
             processors: threads(0),
         },
-        risk_coverage: thin(measured.risk_coverage(score), CURVE_POINTS),
+        risk_coverage: thin(measured.risk_coverage(score, odds), CURVE_POINTS),
         evaluation: measured.report,
         calibration,
         previous,
@@ -354,9 +356,9 @@ pub(super) struct Measured {
 
 impl Measured {
     /// Over all questions, by one score, whatever threshold the adapter has.
-    fn risk_coverage(&self, score: ConfidenceScore) -> Vec<CoveragePoint> {
+    fn risk_coverage(&self, score: ConfidenceScore, odds: f32) -> Vec<CoveragePoint> {
         let judged = self.replies.iter().zip(&self.report.verdicts);
-        let scored = judged.map(|(reply, verdict)| Scored::of(reply, verdict, score));
+        let scored = judged.map(|(reply, verdict)| Scored::of(reply, verdict, score, odds));
         curve(&scored.collect::<Vec<_>>())
     }
 }

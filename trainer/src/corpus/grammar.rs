@@ -187,6 +187,10 @@ const FIELD_FILES: [(&str, &str); 12] = [
     corpus_file!("fields/logistics.toml"),
 ];
 
+fn without_slots(text: &str) -> String {
+    text.replace("{f}", " ").replace("{b}", " ").replace("{id}", " ")
+}
+
 fn parse<T: for<'de> Deserialize<'de>>((name, text): (&str, &str)) -> Result<T> {
     toml::from_str(text).with_context(|| format!("trainer/corpus/{name}"))
 }
@@ -221,6 +225,11 @@ impl Grammar {
     pub fn sentences(&self) -> impl Iterator<Item = String> {
         let fields =
             self.fields.iter().flat_map(|field| field.names.iter().chain(&field.questions));
+        fields.map(|text| without_slots(text)).chain(self.filler())
+    }
+
+    /// What stands around a field in questions, `{f}`, `{b}` and `{id}` taken out.
+    pub fn filler(&self) -> impl Iterator<Item = String> {
         let templates = self.groups.iter().flat_map(|group| &group.templates);
         let chatter = &self.chatter;
         let chatter = [
@@ -230,11 +239,10 @@ impl Grammar {
             &chatter.thanks,
             &chatter.fillers,
         ];
-        fields
-            .chain(templates)
+        templates
             .chain(&self.batch_refs)
             .chain(chatter.into_iter().flatten())
-            .map(|text| text.replace("{f}", " ").replace("{b}", " ").replace("{id}", " "))
+            .map(|text| without_slots(text))
     }
 
     fn check(&self) -> Result<()> {

@@ -6,6 +6,7 @@
 mod document;
 mod examples;
 mod grammar;
+mod known_fields;
 mod plant;
 mod question;
 mod rng;

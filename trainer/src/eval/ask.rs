@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
-use shared::{AnswerVerdict, Assessment, GuardVerdict, REFUSAL, SamplerConfig, Scores, Session};
+use shared::{
+    AnswerVerdict, Assessment, FieldEvidence, GuardVerdict, REFUSAL, SamplerConfig, Scores, Session,
+};
 
 use crate::adapter_dir::Served;
 
@@ -36,6 +38,8 @@ pub struct Reply {
     pub tokens: usize,
     /// Values of the answer that no record states for the batch, as the page would mark them.
     pub unverified: Vec<String>,
+    /// What the question's words say to the answer.
+    pub evidence: FieldEvidence,
 }
 
 /// Asks every question; the replies are in the questions' order. `done` is called after each.
@@ -115,12 +119,14 @@ fn ask(
             mark: AnswerVerdict::UnknownBatch,
             tokens: 0,
             unverified: Vec::new(),
+            evidence: FieldEvidence::Unclear,
         });
     }
-    let approved = served.approved.clone().filter(|_| settings.approved);
-    let answer = session.answer_among(question, settings.sampler.clone(), approved)?;
+    let approved = served.approved.as_ref().filter(|_| settings.approved);
+    let (answer, _) = session.answer_guarded(guard, question, &settings.sampler, approved)?;
     let rule = served.undecided.as_ref();
     let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
+    let evidence = guard.map_or(FieldEvidence::Unclear, |g| g.evidence(question, &answer.text));
     Ok(Reply {
         text: answer.text,
         guarded: Vec::new(),
@@ -128,5 +134,6 @@ fn ask(
         mark: found.verdict,
         tokens: answer.tokens.len(),
         unverified: found.unverified,
+        evidence,
     })
 }

@@ -28,6 +28,8 @@ pub const LEAST_COVERAGE: f64 = 0.8;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
 
+/// The odds of the question's words that are tried; 1 leaves them out.
+const ODDS: [f32; 6] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
 /// How often the validation questions are phrased.
 const DRAWS: u64 = 3;
 /// Golden questions of a self-test.
@@ -44,7 +46,8 @@ pub struct Calibration {
     pub rule: UndecidedRule,
     /// The curve of the rule's score over the validation questions.
     pub curve: Vec<CoveragePoint>,
-    /// For every score: how well it tells right from wrong, and the coverage that it allows.
+    /// For every score, by itself and with the question's words: how well it tells right from wrong,
+    /// and the coverage that it allows.
     pub scores: Vec<ScoreQuality>,
 }
 
@@ -53,6 +56,8 @@ pub struct Calibration {
 pub struct ScoreQuality {
     /// The score.
     pub score: ConfidenceScore,
+    /// The odds it was weighed with.
+    pub evidence_odds: f32,
     /// Area under the ROC curve; none if no answer or every answer was wrong.
     pub auroc: Option<f64>,
     /// Coverage at its best threshold.
@@ -90,14 +95,18 @@ pub fn calibrate(
     };
     let mut best: Option<(Vec<CoveragePoint>, UndecidedRule)> = None;
     let mut scores = Vec::new();
-    for score in [ConfidenceScore::MinProbability, ConfidenceScore::Product] {
+    let tried = [ConfidenceScore::MinProbability, ConfidenceScore::Product]
+        .into_iter()
+        .flat_map(|score| ODDS.map(|odds| (score, odds)));
+    for (score, odds) in tried {
         let answers: Vec<Scored> =
-            replies.iter().zip(&verdicts).map(|(r, v)| Scored::of(r, v, score)).collect();
+            replies.iter().zip(&verdicts).map(|(r, v)| Scored::of(r, v, score, odds)).collect();
         let points = curve(&answers);
         let point = choose(&points, WRONG_AT_MOST, LEAST_COVERAGE)
             .context("no answer to choose a threshold by")?;
         let quality = ScoreQuality {
             score,
+            evidence_odds: odds,
             auroc: auroc(&answers),
             coverage: point.coverage,
             wrong: point.wrong,
@@ -105,6 +114,7 @@ pub fn calibrate(
         scores.push(quality);
         let rule = UndecidedRule {
             score,
+            evidence_odds: odds,
             below: point.below,
             questions: examples.len() as u64,
             questions_sha256: questions_sha256.clone(),

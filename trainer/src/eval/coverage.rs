@@ -19,12 +19,12 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// A reply under the judgement of a threshold on `score`. An adapter without a list of values
-    /// leaves the threshold alone to judge.
-    pub fn of(reply: &Reply, verdict: &Verdict, score: ConfidenceScore) -> Self {
+    /// A reply under the judgement of a threshold on `score`, weighed with what the question's words
+    /// say at `odds`. An adapter without a list of values leaves the threshold alone to judge.
+    pub fn of(reply: &Reply, verdict: &Verdict, score: ConfidenceScore, odds: f32) -> Self {
         let by_model = reply.mark != AnswerVerdict::UnknownBatch;
         Self {
-            score: by_model.then(|| reply.scores.get(score)),
+            score: by_model.then(|| reply.evidence.weigh(reply.scores.get(score), odds)),
             stands: reply.mark != AnswerVerdict::Unverified,
             right: verdict.right,
         }

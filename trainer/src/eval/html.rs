@@ -117,7 +117,7 @@ impl Evidence {
                      trainer eval --data chooses one.</p>"
                 .to_owned(),
             Some(rule) => format!(
-                "<p>An answer whose {} is below {:.4} is marked undecided. The threshold was \
+                "<p>An answer whose {}{} is below {:.4} is marked undecided. The threshold was \
                  chosen on {} questions made from the training data in wordings that neither \
                  training nor these tests use (SHA-256 <code>{}</code>), to leave at most {} wrong \
                  answers among those that stand. There, {} of the answers stand, and {} of those \
@@ -126,6 +126,7 @@ impl Evidence {
                     shared::ConfidenceScore::MinProbability => "least probable token's probability",
                     shared::ConfidenceScore::Product => "probability as a whole",
                 },
+                weighed(rule.evidence_odds),
                 rule.below,
                 rule.questions,
                 rule.questions_sha256,
@@ -141,7 +142,7 @@ impl Evidence {
             ),
         };
         if let Some(calibration) = &self.calibration {
-            html += "<table><tr><th>score<th>AUROC<th>coverage<th>wrong</tr>";
+            html += "<table><tr><th>score<th>odds of the question's words<th>AUROC<th>coverage<th>wrong</tr>";
             for quality in &calibration.scores {
                 let name = match quality.score {
                     shared::ConfidenceScore::MinProbability => "least probable token",
@@ -150,7 +151,8 @@ impl Evidence {
                 let auroc = quality.auroc.map_or("none wrong".into(), |area| format!("{area:.3}"));
                 let _ = write!(
                     html,
-                    "<tr><td>{name}<td>{auroc}<td>{}<td>{}</tr>",
+                    "<tr><td>{name}<td>{}<td>{auroc}<td>{}<td>{}</tr>",
+                    quality.evidence_odds,
                     percent(quality.coverage),
                     percent(quality.wrong)
                 );
@@ -327,6 +329,17 @@ impl Evidence {
         }
         html + "</table>"
     }
+}
+
+/// What the question's words do to a score.
+fn weighed(odds: f32) -> String {
+    if odds == 1.0 {
+        return String::new();
+    }
+    format!(
+        " (its odds {odds} times as high where the question names the answer's field in words that \
+         the grammar knows, and {odds} times as low where it names another)"
+    )
 }
 
 fn section(title: &str, content: &str) -> String {

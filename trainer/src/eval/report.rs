@@ -305,6 +305,7 @@ mod tests {
             mark: AnswerVerdict::Matched,
             tokens: 10,
             unverified: Vec::new(),
+            evidence: shared::FieldEvidence::Unclear,
         }
     }
 

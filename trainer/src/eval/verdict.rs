@@ -77,7 +77,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use shared::Scores;
+    use shared::{FieldEvidence, Scores};
 
     use super::*;
 
@@ -98,6 +98,7 @@ mod tests {
             mark: AnswerVerdict::Matched,
             tokens: 1,
             unverified: Vec::new(),
+            evidence: FieldEvidence::Unclear,
         };
         Verdict::of(&pair, &reply)
     }
@@ -173,6 +174,7 @@ mod tests {
             mark: AnswerVerdict::UnknownBatch,
             tokens: 0,
             unverified: Vec::new(),
+            evidence: FieldEvidence::Unclear,
         };
         let refused = Verdict::of(&pair(None), &reply);
         assert!(refused.right && refused.refusal == Some(Refusal::Guard));

@@ -78,7 +78,7 @@ pub struct Dataset<'g> {
     /// Batch identifiers, as written in the data.
     pub batches: Vec<String>,
     pub(super) products: Vec<String>,
-    known: BTreeMap<String, Known>,
+    pub(super) known: BTreeMap<String, Known>,
     /// By batch: its product, where no other batch is of the same.
     product_of: BTreeMap<String, String>,
     /// Mends slips of the finger as the page will; without batches there is no list to do it by.
@@ -91,14 +91,14 @@ pub(super) struct Fact {
     pub(super) batch: Option<String>,
     pub(super) topic: Option<Topic>,
     /// Fields that the answer names although the question doesn't: its machine, its room.
-    implied: Vec<Field>,
+    pub(super) implied: Vec<Field>,
 }
 
 /// What is on record for a batch.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     /// Keys of its fields.
-    keys: BTreeSet<String>,
+    pub(super) keys: BTreeSet<String>,
     /// The words of each of its pairs.
     pairs: Vec<BTreeSet<String>>,
 }
@@ -128,20 +128,13 @@ impl<'g> Dataset<'g> {
                     .insert(fact.answer.clone());
             }
         }
-        for fact in &mut facts {
-            let ambiguous = fact.field_key().is_some_and(|(key, topic)| {
-                answers[&(topic.subject.to_uppercase(), key)].len() > 1
-            });
-            if ambiguous && let Some(topic) = &mut fact.topic {
-                topic.field = None;
-            }
-        }
         let batches: BTreeSet<String> = facts.iter().filter_map(|f| f.batch.clone()).collect();
         let products: BTreeSet<String> = facts
             .iter()
             .filter_map(|f| f.topic.as_ref().filter(|t| !t.by_batch).map(|t| t.subject.clone()))
             .collect();
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
+        // What is on record twice is on record, though it cannot be asked for by its field alone.
         for fact in &facts {
             if let Some(batch) = &fact.batch {
                 let known = known.entry(batch.clone()).or_default();
@@ -149,6 +142,14 @@ impl<'g> Dataset<'g> {
                 known.keys.extend(fact.implied.iter().map(|field| field.key.clone()));
                 let words = [words_of(&fact.pair.question), words_of(&fact.answer)].concat();
                 known.pairs.push(words.into_iter().collect());
+            }
+        }
+        for fact in &mut facts {
+            let ambiguous = fact.field_key().is_some_and(|(key, topic)| {
+                answers[&(topic.subject.to_uppercase(), key)].len() > 1
+            });
+            if ambiguous && let Some(topic) = &mut fact.topic {
+                topic.field = None;
             }
         }
         let mut dataset = Self {
@@ -352,7 +353,9 @@ impl<'g> Dataset<'g> {
                 words[at] = *rng.pick(&other);
                 words.join(" ")
             };
-            if !self.products.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            let named_in_answers = self.product_of.values();
+            let mut known = self.products.iter().chain(named_in_answers);
+            if !known.any(|known| known.eq_ignore_ascii_case(&name)) {
                 return name;
             }
         }
@@ -565,5 +568,25 @@ pub(super) mod tests {
         pairs.push(pair("State the item code of batch VOY756.", "Item code: 77.", "VOY756"));
         let data = Dataset::new(&grammar, &pairs).unwrap();
         assert_eq!(data.recognised(), 2);
+        // It is on record all the same.
+        assert!(data.known["VOY756"].keys.contains("product_code"));
+    }
+
+    #[test]
+    fn a_product_that_only_an_answer_names_is_no_unknown_one() {
+        let grammar = Grammar::load().unwrap();
+        let product = |name: &str, batch: &str| {
+            let question = format!("What is the product name for batch {batch}?");
+            pair(&question, &format!("The product name for batch {batch} is {name}."), batch)
+        };
+        let mut pairs = pairs();
+        pairs.push(pair("What is the batch number for Nitroso Tartrate?", "KTR218.", "KTR218"));
+        pairs.push(product("Quetiapine Quetiapine", "LMN300"));
+        let data = Dataset::new(&grammar, &pairs).unwrap();
+        let mut rng = stream(1, "test", 0);
+        for _ in 0..200 {
+            let name = data.unknown_product(&mut rng);
+            assert!(!name.eq_ignore_ascii_case("Quetiapine Quetiapine"), "{name}");
+        }
     }
 }

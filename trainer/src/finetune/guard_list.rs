@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use shared::{FieldIndex, GuardList};
 
 use super::augment::{Dataset, Fact};
 use super::recognise::replace_ignoring_case;
-use crate::corpus::PRODUCT_NAME;
+use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
 
 impl Dataset<'_> {
     /// Identifiers of the data for the guard: batches, and whatever else looks like one.
-    pub fn guard_list(&self, salt: &str) -> Result<shared::GuardList> {
+    pub fn guard_list(&self, salt: &str) -> Result<GuardList> {
         let mut identifiers = BTreeSet::new();
         for fact in &self.facts {
             for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()]
@@ -20,7 +21,7 @@ impl Dataset<'_> {
                 identifiers.extend(shared::identifier_words(text));
             }
         }
-        let mut list = shared::GuardList::build(
+        let mut list = GuardList::build(
             self.batches.iter().map(String::as_str),
             identifiers.iter().map(String::as_str),
             salt,
@@ -36,8 +37,64 @@ impl Dataset<'_> {
             list.add_product(product)?;
         }
         list.add_words(self.vocabulary(&products).iter().map(String::as_str));
+        self.add_fields(&mut list)?;
         list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
         Ok(list)
+    }
+
+    /// The grammar's fields and the user's own, and which batch has which.
+    fn add_fields(&self, list: &mut GuardList) -> Result<()> {
+        list.fields = self.grammar.field_list();
+        let mut asked: BTreeMap<&str, (&Field, Vec<&Fact>)> = BTreeMap::new();
+        for fact in self.facts.iter().filter(|fact| fact.by_batch()) {
+            let own = fact.topic.iter().filter_map(|topic| topic.field.as_ref());
+            for field in own.chain(&fact.implied) {
+                asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
+            }
+        }
+        list.fields = self.grammar.field_list();
+        let keys = self.grammar.fields.iter().map(|field| field.key.as_str());
+        let mut numbers: BTreeMap<&str, usize> = keys.zip(0..).collect();
+        let mut asked: BTreeMap<&str, (&Field, Vec<&Fact>)> = BTreeMap::new();
+        for fact in self.facts.iter().filter(|fact| fact.by_batch()) {
+            let own = fact.topic.iter().filter_map(|topic| topic.field.as_ref());
+            for field in own.chain(&fact.implied) {
+                asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
+            }
+        }
+        for (key, (field, facts)) in &asked {
+            let number = *numbers.entry(key).or_insert_with(|| list.fields.add(field.to_known()));
+            for fact in facts {
+                list.add_stated(number, &fact.answer)?;
+            }
+            if !self.is_twice(key, facts) {
+                list.fields.fields[number].wording = facts.iter().find_map(|fact| fact.wording());
+            }
+        }
+        for (batch, known) in &self.known {
+            for key in known.keys.iter().filter(|key| *key != BATCH_NUMBER) {
+                if let Some(number) = numbers.get(key.as_str()) {
+                    list.add_recorded(batch, *number)?;
+                }
+            }
+        }
+        // Whatever the question of a pair may ask for is on record, though it was not understood.
+        let index = FieldIndex::new(&list.fields);
+        for fact in self.facts.iter().filter(|fact| fact.field_key().is_none()) {
+            if let (Some(batch), Some(wording)) = (&fact.batch, fact.wording()) {
+                for field in index.asked(&wording.replace("{b}", " ")).fields {
+                    list.add_recorded(batch, field.into())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a batch has several answers about a field, so that its name alone cannot ask for one.
+    fn is_twice(&self, key: &str, facts: &[&Fact]) -> bool {
+        self.known.iter().any(|(batch, known)| {
+            known.keys.contains(key) && !facts.iter().any(|fact| fact.batch.as_ref() == Some(batch))
+        })
     }
 
     /// Products as questions and answers name them.
@@ -79,6 +136,18 @@ impl Dataset<'_> {
     }
 }
 
+impl Fact {
+    fn by_batch(&self) -> bool {
+        self.topic.as_ref().is_some_and(|topic| topic.by_batch)
+    }
+
+    /// Its question, with `{b}` for the batch.
+    fn wording(&self) -> Option<String> {
+        let subject = &self.topic.as_ref()?.subject;
+        Some(replace_ignoring_case(&self.pair.question, subject, "{b}"))
+    }
+}
+
 /// The product that a pair names: in its question, or as its answer.
 fn product_name(fact: &Fact) -> Option<String> {
     let topic = fact.topic.as_ref()?;
@@ -106,7 +175,7 @@ fn plain_words(text: &str) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::{Guard, GuardVerdict};
+    use shared::{FieldEvidence, Guard, GuardVerdict};
 
     use super::*;
     use crate::corpus::Grammar;
@@ -188,6 +257,29 @@ mod tests {
         assert!(guard.is_on_record(" the percent yield for  batch KTR218 is 94.6%"));
         assert!(!guard.is_on_record("The percent yield for batch KTR218 is < 94.6%."));
         assert!(!guard.is_on_record("The actual yield for batch KTR218 is 94.6%."));
+    }
+
+    #[test]
+    fn the_guard_knows_what_a_batch_has_and_how_to_ask_for_it() {
+        let mut pairs = pairs();
+        let own = "What is the frobnication index for batch KTR218?";
+        pairs.push(pair(own, "It is 7.", "KTR218"));
+        for (question, answer) in [("item code", "It is A-1."), ("product code", "It is A-2.")] {
+            let question = format!("What is the {question} for batch KTR218?");
+            pairs.push(pair(&question, answer, "KTR218"));
+        }
+        let guard = guard(&pairs);
+        let again = |question: &str| guard.second_reading(question, shared::REFUSAL);
+        let percent_yield = "What is the percent yield for batch KTR218?";
+        assert_eq!(again("ktr218 yield in percent").as_deref(), Some(percent_yield));
+        assert_eq!(again("frobnication index, KTR218").as_deref(), Some(own));
+        assert_eq!(again("KTR218 product code"), None, "there are two");
+        assert_eq!(again("KTR218 expiry date"), None);
+        let evidence = |question: &str, answer: &str| guard.evidence(question, answer);
+        assert_eq!(evidence("KTR218 expiry date", shared::REFUSAL), FieldEvidence::Agrees);
+        assert_eq!(evidence("KTR218 product code", shared::REFUSAL), FieldEvidence::Contradicts);
+        assert_eq!(evidence("KTR218 frobnication index", "It is 7."), FieldEvidence::Agrees);
+        assert_eq!(evidence("KTR218 expiry date", "It is 7."), FieldEvidence::Contradicts);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shared::FieldIndex;
+
 use crate::corpus::{Field, Grammar, Kind};
 use crate::data::Pair;
 
@@ -34,6 +36,8 @@ pub struct Recogniser<'g> {
     grammar: &'g Grammar,
     names: BTreeMap<String, usize>,
     questions: BTreeMap<String, usize>,
+    /// The fields by the words of their names, as readers' questions are looked into.
+    index: FieldIndex,
     /// Generic templates as the text before, between and after their two slots.
     templates: Vec<Template>,
 }
@@ -62,7 +66,8 @@ impl<'g> Recogniser<'g> {
             .flat_map(|group| &group.templates)
             .filter_map(|template| Template::parse(&normalised(template)))
             .collect();
-        Self { grammar, names, questions, templates }
+        let index = FieldIndex::new(&grammar.field_list());
+        Self { grammar, names, questions, index, templates }
     }
 
     /// Takes a pair apart. `known` are the identifiers of all batches of the data.
@@ -121,6 +126,10 @@ impl<'g> Recogniser<'g> {
         }
         if found.is_some() {
             return found;
+        }
+        let asked = self.index.asked(&skeleton.replace("{b}", " "));
+        if let (1, true, Some(&only)) = (asked.fields.len(), asked.whole, asked.fields.first()) {
+            return Some(self.grammar.fields[usize::from(only)].clone());
         }
         // A field of the user's own: it can be asked for in any generic way.
         let own_words = own_words.map(|words| without_stop_words(&words).to_owned());
@@ -293,6 +302,14 @@ mod tests {
         assert_eq!(of("What is the hardness result for batch VOY756?"), "hardness");
         assert_eq!(of("What is the total impurity result for batch VOY756?"), "total_impurities");
         assert_eq!(of("In which room was batch VOY756 manufactured?"), "room_number");
+    }
+
+    #[test]
+    fn a_field_is_recognised_by_the_words_of_its_names() {
+        let of = |question: &str| topic(question, Some("VOY756")).field.unwrap().key;
+        let reject = "How many vials of VOY756 did visual inspection reject?";
+        assert_eq!(of(reject), "inspection_rejects");
+        assert_eq!(of("HMW aggregates of VOY756 by SEC?"), "aggregates");
     }
 
     #[test]

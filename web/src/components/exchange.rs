@@ -93,6 +93,11 @@ fn below(props: &ExchangeViewProps, correction: Html) -> Html {
                         { "Read “" }{ &correction.written }{ "” as “" }{ &correction.read }{ "”." }
                     </p>
                 }) }
+                if let Some(question) = &summary.read_as {
+                    <p class="read-as" data-testid="asked-again">
+                        { "Refused at first, then read as “" }{ question }{ "”" }
+                    </p>
+                }
                 <Mark verdict={summary.verdict} />
                 if !summary.unverified.is_empty() {
                     <p class="unverified" data-testid="answer-unverified">

@@ -64,42 +64,45 @@ pub async fn answer(
         }
         Decoding::Approved => answering.approved,
     };
-    if let Err(error) = session.ask_among(question, how.sampler.clone(), approved) {
-        scope::post(&ToPage::QuestionFailed { id, error: refused(error) });
-        return;
-    }
-    let mut stop = StopReason::Cancelled;
-    let (mut answer, mut tokens, mut first_token_seconds) = (String::new(), 0, 0.0);
-    while !inbox.take_stop(id) {
-        match session.step() {
-            Ok(Step::Token { text, .. }) => {
-                if tokens == 0 {
-                    first_token_seconds = (scope::now_ms() - started) / 1000.0;
-                }
-                tokens += 1;
-                answer.push_str(&text);
-                scope::post(&ToPage::Token { id, text });
-            }
-            Ok(Step::Question { done, total }) => {
-                scope::post(&ToPage::Reading { id, done, total });
-            }
-            Ok(Step::End(reason)) => {
-                stop = reason;
-                break;
-            }
-            // Without all its ranks the engine cannot go on.
-            Err(error @ Error::Exchange { .. }) => {
-                let error = answering.ranks.failure(error, answer_failed).await;
-                scope::post(&ToPage::Failed(error));
-                return;
-            }
-            Err(error) => {
-                scope::post(&ToPage::QuestionFailed { id, error: answer_failed(error) });
-                return;
-            }
+    let mut streamed = Streamed::default();
+    let mut read_as: Option<String> = None;
+    let stop = loop {
+        let question = read_as.as_deref().unwrap_or(question);
+        if let Err(error) = session.ask_among(question, how.sampler.clone(), approved.clone()) {
+            scope::post(&ToPage::QuestionFailed { id, error: refused(error) });
+            return;
         }
-        answering.yielder.give_way().await;
-    }
+        let stop = loop {
+            if inbox.take_stop(id) {
+                break StopReason::Cancelled;
+            }
+            match session.step() {
+                Ok(Step::Token { text, .. }) => streamed.add(id, &text, started),
+                Ok(Step::Question { done, total }) => {
+                    scope::post(&ToPage::Reading { id, done, total });
+                }
+                Ok(Step::End(reason)) => break reason,
+                // Without all its ranks the engine cannot go on.
+                Err(error @ Error::Exchange { .. }) => {
+                    let error = answering.ranks.failure(error, answer_failed).await;
+                    scope::post(&ToPage::Failed(error));
+                    return;
+                }
+                Err(error) => {
+                    scope::post(&ToPage::QuestionFailed { id, error: answer_failed(error) });
+                    return;
+                }
+            }
+            answering.yielder.give_way().await;
+        };
+        let again = answering.guard.filter(|_| stop == StopReason::EndToken && read_as.is_none());
+        match again.and_then(|guard| guard.second_reading(question, &streamed.answer)) {
+            Some(again) => (read_as, streamed) = (Some(again), streamed.anew()),
+            None => break stop,
+        }
+    };
+    streamed.show(id);
+    let Streamed { answer, tokens, first_token_seconds, .. } = streamed;
     let seconds = (scope::now_ms() - started) / 1000.0;
     let scores = session.scores();
     let assessment = Assessment::of(answering.guard, answering.rule, question, &answer, scores);
@@ -113,6 +116,7 @@ pub async fn answer(
         confidence: said.then(|| scores.get(score)),
         unverified: assessment.unverified,
         corrections: reading.map_or_else(Vec::new, |reading| reading.corrections),
+        read_as,
         ending: ending(stop),
         memory_bytes: scope::memory_bytes() + answering.ranks.memory_bytes(),
     };
@@ -125,6 +129,43 @@ pub async fn answer(
         ..guarded(answering.identity, asked, how)
     });
     scope::post(&ToPage::Answered { id, summary, event });
+}
+
+/// An answer as far as it has come.
+#[derive(Default)]
+struct Streamed {
+    answer: String,
+    /// How much of it the page shows.
+    shown: usize,
+    tokens: u32,
+    first_token_seconds: f64,
+}
+
+impl Streamed {
+    /// Adds a token's text. What may become the refusal is held back: the question may have to be
+    /// read once more.
+    fn add(&mut self, id: QuestionId, text: &str, started: f64) {
+        if self.first_token_seconds == 0.0 {
+            self.first_token_seconds = (scope::now_ms() - started) / 1000.0;
+        }
+        self.tokens += 1;
+        self.answer.push_str(text);
+        if !REFUSAL.starts_with(self.answer.trim()) {
+            self.show(id);
+        }
+    }
+
+    fn show(&mut self, id: QuestionId) {
+        if self.shown < self.answer.len() {
+            scope::post(&ToPage::Token { id, text: self.answer[self.shown..].to_owned() });
+            self.shown = self.answer.len();
+        }
+    }
+
+    /// Another answer to the same question, whose first token has been there.
+    fn anew(self) -> Self {
+        Self { first_token_seconds: self.first_token_seconds, ..Self::default() }
+    }
 }
 
 fn suggestions(guard: &Guard, word: &str) -> impl Iterator<Item = Suggestion> {

@@ -52,6 +52,7 @@ fn summary(ending: Ending) -> Summary {
         confidence: Some(0.97),
         unverified: Vec::new(),
         corrections: Vec::new(),
+        read_as: None,
         ending,
         memory_bytes: 1 << 25,
     }

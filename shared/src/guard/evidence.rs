@@ -1,0 +1,365 @@
+//! What a question asks for, by the wordings that the trainer's grammar knows: a second reader
+//! beside the model, of another kind.
+//!
+//! A model of this size now and then takes one field for another, or refuses what is on record,
+//! and is sure of it. Sets of words make other mistakes than it does, so where both agree an answer
+//! is likelier right than its probability says, and where the model refuses a field that the words
+//! name and the batch has, it is asked again in the records' own words
+//! ([`Guard::second_reading`]).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::fields::{AskingWord, FieldList, KnownField, recorded, stated};
+use super::wording::{ASKING_WORDS, MAX_NAME, content, hash, split, tokens};
+use super::words::{key, shape, words};
+use super::{Guard, MAX_WORDS};
+use crate::REFUSAL;
+use crate::verdict::FieldEvidence;
+
+/// Words between "batch" and its identifier.
+const NUMBER_WORDS: [&str; 4] = ["id", "no", "nr", "number"];
+/// Words for a batch before its identifier.
+const BATCH_WORDS: [&str; 6] = ["b", "batch", "bn", "btch", "lot", "n"];
+
+/// Most different telling words of a question that is looked into.
+const MAX_CONTENT: usize = 16;
+
+/// The list made ready for look-ups.
+#[derive(Debug, Clone, Default)]
+pub struct FieldIndex {
+    filler: BTreeSet<String>,
+    /// Hash and field, sorted.
+    names: Vec<(u64, u16)>,
+    questions: Vec<(u64, u16)>,
+    asked_by: Vec<AskingWord>,
+    /// By field, for those on record.
+    wordings: BTreeMap<u16, String>,
+    recorded: HashSet<String>,
+    stated: HashSet<String>,
+}
+
+/// What a question asks for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The fields that it names, by their place in the list.
+    pub fields: BTreeSet<u16>,
+    /// Whether no other word of it could mean something.
+    pub whole: bool,
+}
+
+impl FieldIndex {
+    /// Prepares a list, which has been validated.
+    pub fn new(list: &FieldList) -> Self {
+        let sorted = |of: fn(&KnownField) -> &str| {
+            let fields = list.fields.iter().zip(0..);
+            let mut found: Vec<(u64, u16)> = fields
+                .flat_map(|(field, at)| split(of(field)).map(move |hash| (hash, at)))
+                .collect();
+            found.sort_unstable();
+            found
+        };
+        let wordings = list.fields.iter().zip(0..);
+        Self {
+            filler: list.filler.clone(),
+            names: sorted(|field| &field.names),
+            questions: sorted(|field| &field.questions),
+            asked_by: list.fields.iter().map(|field| field.asked_by).collect(),
+            wordings: wordings
+                .filter_map(|(field, at)| Some((at, field.wording.clone()?)))
+                .collect(),
+            recorded: list.recorded.iter().cloned().collect(),
+            stated: list.stated.iter().cloned().collect(),
+        }
+    }
+
+    /// The fields that a question asks for, batches left out of it.
+    ///
+    /// A question in the words of one of a field's own asks for that. Otherwise it asks for the
+    /// longest names whose words it has, in any order: "total impurities" goes before "impurities",
+    /// and names of filler words alone ("number") count where there is no other. Of those a question
+    /// with "who" asks for the persons.
+    pub fn asked(&self, question: &str) -> Asked {
+        self.asked_in(&tokens(question))
+    }
+
+    fn asked_in(&self, tokens: &[String]) -> Asked {
+        let own = find(&self.questions, hash(&content(tokens, &[])));
+        if !own.is_empty() {
+            return Asked { fields: own.iter().map(|(_, field)| *field).collect(), whole: true };
+        }
+        let content: Vec<String> = content(tokens, &[&ASKING_WORDS]).into_iter().collect();
+        if content.len() > MAX_CONTENT {
+            return Asked::default();
+        }
+        let mut named: Vec<(u32, &[(u64, u16)])> = Vec::new();
+        for mask in 1..1_u32 << content.len() {
+            if mask.count_ones() as usize <= MAX_NAME {
+                let set = (0..content.len()).filter(|at| mask >> at & 1 == 1);
+                let found = find(&self.names, hash(set.map(|at| &content[at])));
+                if !found.is_empty() {
+                    named.push((mask, found));
+                }
+            }
+        }
+        let within = |a: u32, b: u32| a != b && a & b == a;
+        let longest = |mask: u32| !named.iter().any(|(other, _)| within(mask, *other));
+        let telling = |mask: u32| {
+            (0..content.len()).any(|at| mask >> at & 1 == 1 && !self.filler.contains(&content[at]))
+        };
+        let some_telling = named.iter().any(|(mask, _)| longest(*mask) && telling(*mask));
+        let kept = |mask: u32| longest(mask) && (telling(mask) || !some_telling);
+        let kept: Vec<_> = named.iter().filter(|(mask, _)| kept(*mask)).collect();
+        let said = kept.iter().fold(0, |said, (mask, _)| said | mask);
+        let left_over = content.iter().enumerate().any(|(at, word)| {
+            let number = word.bytes().all(|b| b.is_ascii_digit());
+            said >> at & 1 == 0 && !number && !self.filler.contains(word)
+        });
+        let wanted = asking_word(tokens);
+        let fits = |field: &u16| wanted.is_none_or(|by| self.asked_by[usize::from(*field)] == by);
+        let fields = kept.iter().flat_map(|(_, found)| found.iter().map(|(_, field)| *field));
+        Asked { fields: fields.filter(fits).collect(), whole: !left_over }
+    }
+}
+
+impl Guard {
+    /// Whether the words of a question bear its answer out. Unclear for a question that names no
+    /// batch on record, and with a list that holds no fields.
+    pub fn evidence(&self, question: &str, answer: &str) -> FieldEvidence {
+        let (batches, tokens) = self.batches_and_tokens(question);
+        let asked = self.fields.asked_in(&tokens);
+        if batches.is_empty() || asked.fields.is_empty() {
+            return FieldEvidence::Unclear;
+        }
+        if answer.trim() == REFUSAL {
+            return if batches.keys().any(|batch| self.on_record(batch, &asked).next().is_some()) {
+                FieldEvidence::Contradicts
+            } else if asked.whole {
+                FieldEvidence::Agrees
+            } else {
+                FieldEvidence::Unclear
+            };
+        }
+        let states =
+            |field: &u16| self.fields.stated.contains(&stated(&self.salt, (*field).into(), answer));
+        if asked.fields.iter().any(states) {
+            FieldEvidence::Agrees
+        } else if asked.whole && self.fields.wordings.keys().any(states) {
+            FieldEvidence::Contradicts
+        } else {
+            FieldEvidence::Unclear
+        }
+    }
+
+    /// The question in the records' own words, for a model that refused it although the question
+    /// names one batch and one field that this batch has. `None` otherwise.
+    pub fn second_reading(&self, question: &str, answer: &str) -> Option<String> {
+        if answer.trim() != REFUSAL {
+            return None;
+        }
+        let (batches, tokens) = self.batches_and_tokens(question);
+        let mut batches = batches.iter();
+        let ((batch, asked_as), None) = (batches.next()?, batches.next()) else { return None };
+        let asked = self.fields.asked_in(&tokens);
+        let mut fields = self.on_record(batch, &asked);
+        let (field, None) = (fields.next()?, fields.next()) else { return None };
+        let known_form = self.shapes.contains(&shape(asked_as));
+        let name = if known_form { asked_as.clone() } else { self.written(batch) };
+        Some(self.fields.wordings.get(&field)?.replace("{b}", &name))
+    }
+
+    /// Those of the fields that a batch has.
+    fn on_record<'a>(&'a self, batch: &'a str, asked: &'a Asked) -> impl Iterator<Item = u16> + 'a {
+        let has = |field: &u16| {
+            self.fields.recorded.contains(&recorded(&self.salt, batch, (*field).into()))
+        };
+        asked.fields.iter().copied().filter(has)
+    }
+
+    /// The known batches that a text names, as it writes them, by key; and its other words.
+    fn batches_and_tokens(&self, text: &str) -> (BTreeMap<String, String>, Vec<String>) {
+        let words = words(text);
+        let whole: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let mut batches = BTreeMap::new();
+        let mut rest: Vec<String> = Vec::new();
+        let mut at = 0;
+        while at < words.len() {
+            let part = words[at].parts().into_iter().find(|part| self.is_batch(part));
+            let joined = (2..=MAX_WORDS.min(words.len() - at))
+                .map(|width| (width, whole[at..at + width].concat()))
+                .find(|(_, joined)| self.is_batch(joined));
+            let found = part.map(|part| (1, part.to_owned())).or(joined);
+            let Some((width, batch)) = found else {
+                rest.extend(tokens(&words[at].text));
+                at += 1;
+                continue;
+            };
+            let is = |list: &[&str], word: Option<&String>| {
+                word.is_some_and(|word| list.contains(&word.as_str()))
+            };
+            let before = rest.len().checked_sub(2).and_then(|at| rest.get(at));
+            if is(&NUMBER_WORDS, rest.last()) && is(&BATCH_WORDS, before) {
+                rest.pop();
+            }
+            while is(&BATCH_WORDS, rest.last()) {
+                rest.pop();
+            }
+            batches.insert(key(&batch), batch);
+            at += width;
+        }
+        (batches, rest)
+    }
+}
+
+fn asking_word(tokens: &[String]) -> Option<AskingWord> {
+    let has = |word: &str| tokens.iter().any(|token| token == word);
+    if has("who") || has("whom") || has("whose") {
+        Some(AskingWord::Who)
+    } else if has("when") {
+        Some(AskingWord::When)
+    } else if has("how") && (has("many") || has("much")) {
+        Some(AskingWord::HowMuch)
+    } else if has("where") {
+        Some(AskingWord::Where)
+    } else {
+        None
+    }
+}
+
+fn find(sorted: &[(u64, u16)], wanted: u64) -> &[(u64, u16)] {
+    let start = sorted.partition_point(|(hash, _)| *hash < wanted);
+    let rest = &sorted[start..];
+    &rest[..rest.partition_point(|(hash, _)| *hash == wanted)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GuardList;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const SUPERVISOR: &str = "Ewan Galbraith is the production supervisor for batch KTR-218.";
+
+    /// KTR-218 has supervisor, yield and approver, 24H0139 the yield alone.
+    fn guard() -> Guard {
+        let mut list = GuardList::build(["KTR-218", "24H0139"], [], &"ab".repeat(16)).unwrap();
+        list.fields.add_filler(["Hi, may I have the {f} of batch no. {b}, number please?"]);
+        let mut add = |asked_by, names: &[&str], questions: &[&str], wording: Option<&str>| {
+            let mut field =
+                KnownField::new(asked_by, names.iter().copied(), questions.iter().copied());
+            field.wording = wording.map(str::to_owned);
+            list.fields.add(field)
+        };
+        let supervisor = add(
+            AskingWord::Who,
+            &["production supervisor", "shift boss"],
+            &["who ran the line for {b}"],
+            Some("Who is the production supervisor for batch {b}?"),
+        );
+        let yields = add(
+            AskingWord::HowMuch,
+            &["yield", "actual yield"],
+            &["how much came out of {b}"],
+            Some("What is the yield of batch {b}?"),
+        );
+        let theoretical = add(AskingWord::HowMuch, &["theoretical yield"], &[], None);
+        let approver = add(AskingWord::Who, &["approval"], &[], Some("Who approved batch {b}?"));
+        let date = add(AskingWord::When, &["approval", "approval date"], &[], None);
+        add(AskingWord::Other, &["number"], &[], None);
+        assert_eq!((supervisor, yields, theoretical, approver, date), (0, 1, 2, 3, 4));
+        for (batch, field) in [("KTR-218", 0), ("KTR-218", 1), ("KTR-218", 3), ("24H0139", 1)] {
+            list.add_recorded(batch, field).unwrap();
+        }
+        list.add_stated(supervisor, SUPERVISOR).unwrap();
+        Guard::new(&GuardList::parse(&list.to_json().unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_longest_names_count_and_filler_words_only_by_themselves() {
+        let asked = |question: &str| {
+            let asked = guard().fields.asked(question);
+            (asked.fields.into_iter().collect::<Vec<_>>(), asked.whole)
+        };
+        assert_eq!(asked("yields"), (vec![1], true));
+        assert_eq!(asked("the yield, theoretical"), (vec![2], true));
+        assert_eq!(asked("may I have the yield number"), (vec![1], true));
+        assert_eq!(asked("number"), (vec![5], true));
+        assert_eq!(asked("yield before drying"), (vec![1], false));
+        assert_eq!(asked("yield 2025"), (vec![1], true));
+        assert_eq!(asked("yield, shift boss"), (vec![0, 1], true));
+        assert_eq!(asked("approval"), (vec![3, 4], true));
+        assert_eq!(asked("when was the approval"), (vec![4], true));
+        assert_eq!(asked("how much came out of it"), (vec![1], true));
+        assert_eq!(asked("what came out"), (vec![], false));
+        assert_eq!(asked(""), (vec![], true));
+        let long: String = (b'a'..=b'y').map(|c| format!("{0}{0}{0} ", char::from(c))).collect();
+        assert_eq!(asked(&(long + "yield")), (vec![], false));
+    }
+
+    #[test]
+    fn words_agree_or_contradict() {
+        use FieldEvidence::{Agrees, Contradicts, Unclear};
+        for (question, answer, expected) in [
+            ("KTR-218 shift boss", SUPERVISOR, Agrees),
+            ("shift boss, ktr 218, and its mood", SUPERVISOR, Agrees),
+            ("yield of KTR-218", SUPERVISOR, Contradicts),
+            ("yield of KTR-218 after drying", SUPERVISOR, Unclear),
+            ("yield of KTR-218", "It is 98 %.", Unclear),
+            ("mood of KTR-218", SUPERVISOR, Unclear),
+            ("shift boss", SUPERVISOR, Unclear),
+            ("yield of batch no. 24H0139", REFUSAL, Contradicts),
+            ("theoretical yield of batch no. 24H0139", REFUSAL, Agrees),
+            ("theoretical yield of 24H0139 after drying", REFUSAL, Unclear),
+        ] {
+            assert_eq!(guard().evidence(question, answer), expected, "{question}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_record_is_read_again_in_its_words() {
+        let again = |question: &str| guard().second_reading(question, REFUSAL);
+        let supervisor = "Who is the production supervisor for batch KTR-218?";
+        assert_eq!(again("who ran the line for ktr 218").as_deref(), Some(supervisor));
+        assert_eq!(again("shift boss of BRS_KTR-218.pdf").as_deref(), Some(supervisor));
+        assert_eq!(
+            again("yield, lot 24h0139").as_deref(),
+            Some("What is the yield of batch 24H0139?")
+        );
+        for question in [
+            "shift boss of 24H0139",
+            "theoretical yield of KTR-218",
+            "yield and shift boss of KTR-218",
+            "yield of KTR-218 and 24H0139",
+            "yield",
+            "when was the approval of KTR-218",
+        ] {
+            assert_eq!(again(question), None, "{question}");
+        }
+        assert_eq!(guard().second_reading("shift boss of KTR-218", SUPERVISOR), None);
+    }
+
+    #[test]
+    fn a_list_without_fields_says_nothing() {
+        let list = GuardList::build(["24H0139"], [], &"ab".repeat(16)).unwrap();
+        let guard = Guard::new(&list).unwrap();
+        assert_eq!(guard.evidence("yield of 24H0139", REFUSAL), FieldEvidence::Unclear);
+        assert_eq!(guard.second_reading("yield of 24H0139", REFUSAL), None);
+    }
+
+    #[test]
+    fn rejects_a_list_that_is_none() {
+        let spoil = |change: fn(&mut FieldList)| {
+            let mut list = GuardList::build(["24H0139"], [], &"ab".repeat(16)).unwrap();
+            list.fields.add(KnownField::new(AskingWord::Who, ["shift boss"], []));
+            list.validate().unwrap();
+            change(&mut list.fields);
+            assert!(GuardList::parse(&list.to_json().unwrap()).is_err(), "{:?}", list.fields);
+        };
+        spoil(|list| list.fields[0].names.truncate(9));
+        spoil(|list| list.fields[0].questions = "0123456 89".into());
+        spoil(|list| list.fields[0].wording = Some("Who was it?".into()));
+        spoil(|list| list.recorded = ["7".into()].into());
+        spoil(|list| list.stated = ["7".into()].into());
+        spoil(|list| list.fields = vec![list.fields[0].clone(); 1 << 16]);
+    }
+}

@@ -1,0 +1,147 @@
+//! What fields there are, how they are asked for, and which batch has which: the list.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::list::{GuardList, entry, fact, salt_bytes};
+use super::wording::{ASKING_WORDS, DIGITS, MAX_NAME, content, hashes, singular, tokens};
+use super::words::{key, sentence};
+use crate::{Error, Result};
+
+/// The fields that the grammar knows, and which of them the records have. Part of `guard.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldList {
+    /// Words of questions about any field, lower case, in the singular.
+    pub filler: BTreeSet<String>,
+    /// The fields; elsewhere each is called by its place here.
+    pub fields: Vec<KnownField>,
+    /// Batch and field, for every fact on record, hashed.
+    pub recorded: BTreeSet<String>,
+    /// Field and answer, for every fact on record, hashed.
+    pub stated: BTreeSet<String>,
+}
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownField {
+    /// The word that can ask for it.
+    pub asked_by: AskingWord,
+    /// Hashes of its names, ten hexadecimal digits each.
+    pub names: String,
+    /// Hashes of the questions that only it has.
+    pub questions: String,
+    /// How the records ask for it, with `{b}` for the batch; none if they don't.
+    pub wording: Option<String>,
+}
+
+/// The question word that can ask for a field's values; the others can't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskingWord {
+    /// Persons.
+    Who,
+    /// Dates and times.
+    When,
+    /// Numbers and quantities.
+    HowMuch,
+    /// Places, machines, documents, and whatever is said in words.
+    Where,
+    /// None of those.
+    Other,
+}
+
+impl FieldList {
+    /// Adds a field and gives its place.
+    pub fn add(&mut self, field: KnownField) -> usize {
+        self.fields.push(field);
+        self.fields.len() - 1
+    }
+
+    /// Adds words that questions about any field have.
+    pub fn add_filler<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
+        let words = texts.into_iter().flat_map(tokens);
+        self.filler.extend(words.map(|word| singular(&word)));
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let problem = |name: &str, expected: &str, found: String| {
+            Err(Error::Value {
+                name: format!("{}: fields.{name}", super::GUARD_FILE),
+                expected: expected.into(),
+                found,
+            })
+        };
+        if u16::try_from(self.fields.len()).is_err() {
+            return problem("fields", "at most 65,535", self.fields.len().to_string());
+        }
+        let hashes = self.fields.iter().flat_map(|field| [&field.names, &field.questions]);
+        for text in hashes {
+            if text.len() % DIGITS != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+                let found = text.chars().take(40).collect();
+                return problem("names", "hashes of ten hexadecimal digits each", found);
+            }
+        }
+        for wording in self.fields.iter().filter_map(|field| field.wording.as_ref()) {
+            if !wording.contains("{b}") {
+                return problem("wording", "a question with {b} for the batch", wording.clone());
+            }
+        }
+        for hash in self.recorded.iter().chain(&self.stated) {
+            crate::hash::check_sha256(super::GUARD_FILE, hash)?;
+        }
+        Ok(())
+    }
+}
+
+impl KnownField {
+    /// A field with its names and the questions that only it has, `{b}` for the batch.
+    pub fn new<'a>(
+        asked_by: AskingWord,
+        names: impl IntoIterator<Item = &'a str>,
+        questions: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let names = names.into_iter().map(|name| content(&tokens(name), &[&ASKING_WORDS]));
+        let questions =
+            questions.into_iter().map(|text| content(&tokens(&text.replace("{b}", " ")), &[]));
+        Self {
+            asked_by,
+            names: hashes(names.filter(|name| name.len() <= MAX_NAME)),
+            questions: hashes(questions),
+            wording: None,
+        }
+    }
+}
+
+impl GuardList {
+    /// Adds that the records of a batch have a field.
+    ///
+    /// # Errors
+    /// The list's salt is not of this format.
+    pub fn add_recorded(&mut self, batch: &str, field: usize) -> Result<()> {
+        let salt = salt_bytes(&self.salt)?;
+        self.fields.recorded.insert(recorded(&salt, &key(batch), field));
+        Ok(())
+    }
+
+    /// Adds that an answer is about a field.
+    ///
+    /// # Errors
+    /// The list's salt is not of this format.
+    pub fn add_stated(&mut self, field: usize, answer: &str) -> Result<()> {
+        let salt = salt_bytes(&self.salt)?;
+        self.fields.stated.insert(stated(&salt, field, answer));
+        Ok(())
+    }
+}
+
+/// No value of a record has a small letter: this is none of them.
+pub(super) fn recorded(salt: &[u8], batch: &str, field: usize) -> String {
+    fact(salt, batch, &format!("field {field}"))
+}
+
+pub(super) fn stated(salt: &[u8], field: usize, answer: &str) -> String {
+    entry(salt, &format!("field {field}\n{}", sentence(answer)))
+}
