@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, AdapterRecord, AnswerVerdict, AuditChain, AuditRecord,
     ConfidenceScore, Decoding, FeedbackRecord, GUARD_FILE, GoldenQuestion, GuardList, RECORD_FILE,
-    REFUSAL, SamplerConfig, SelfTest, UndecidedRule, WITHHELD, verify_audit,
+    REFUSAL, RefusalBias, SamplerConfig, SelfTest, UndecidedRule, WITHHELD, verify_audit,
 };
 use web::self_test::{Outcome, SelfTestReport};
 
@@ -262,6 +262,24 @@ fn a_slip_of_the_finger_is_mended_and_shown() {
     browser.unfold();
     let log = records(&browser.download("export-log"));
     assert_eq!(log[0].event.question, misspelt, "the log keeps what was typed");
+}
+
+#[test]
+fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
+    let (site, browser) = (Site::start(), Browser::start());
+    let guard = fs::read(site.path("adapters").join(site.current()).join(GUARD_FILE)).unwrap();
+    let guard = Some(GuardList::parse(&guard).unwrap());
+    browser.visit_ready(site.url());
+    let refuse_all = |record: &mut AdapterRecord| {
+        let questions_sha256 = "f".repeat(64);
+        record.refusal_bias = Some(RefusalBias { logit: 20.0, questions: 1, questions_sha256 });
+    };
+    open_changed(&site, &browser, refuse_all, guard);
+    assert_eq!(browser.ask("voy756: product code").text, REFUSAL);
+    let read_as = format!("Refused at first, then read as “{PRODUCT_CODE}”");
+    assert_eq!(browser.text("asked-again"), read_as);
+    assert_eq!(browser.ask("voy756: date of the moon landing").text, REFUSAL);
+    assert_eq!(browser.count("asked-again"), 1, "only where a record has it");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! `data-outcome`: `streaming`, `answered`, `not-asked`, `failed`), within it `asked`, `reading`, `answer`,
 //! `answer-mark` (with `data-verdict`), `answer-meaning`, `answer-unverified`, `answer-adapter`,
 //! `answer-confidence` (with `data-confidence`), `answer-speed` (with `data-tokens`,
-//! `data-seconds`), `guard-note`, `suggestion`, `correct`, `corrected`, `failure`; `starter`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
+//! `data-seconds`), `read-as`, `asked-again`, `guard-note`, `suggestion`, `correct`, `corrected`, `failure`; `starter`, `adapter-select`, `adapter-files`, `progress`, `error-panel` (with
 //! `data-error`), `error-title`, `error-detail`, `error-action`, `intended-use`, `about`,
 //! `self-test`, `self-test-result` (with `data-outcome`, `data-digest`), `audit` (with `data-log`,
 //! `data-entries`), `corrections` (with `data-count`), those of their buttons and forms, `setting-` followed by the sampler field's
