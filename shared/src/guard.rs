@@ -8,7 +8,10 @@
 //!
 //! The list also holds, as hashes, which values the records state for which batch, so that an
 //! answer that gives another value can be marked, and in clear the ordinary words of questions,
-//! so that slips of the finger can be mended before the model reads them ([`Guard::read`]).
+//! so that slips of the finger can be mended before the model reads them ([`Guard::read`]). And it
+//! holds, as hashes, which batch has which field and what fields are called, and in clear the
+//! records' own wordings without the batch: a second reader of questions ([`Guard::evidence`],
+//! [`Guard::second_reading`]).
 //!
 //! A false refusal costs more than a question too many for the model. A word counts as an unknown
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch

@@ -199,12 +199,7 @@ impl<E: Exchange> Session<E> {
     ) -> Result<()> {
         self.answering = None;
         let sampler = Sampler::new(sampler)?;
-        let tokens = self.prompt.encode_question(question)?;
-        let (needed, limit) =
-            (self.prefix_len + tokens.len() + 1, self.model.config().context_length);
-        if needed > limit {
-            return Err(Error::Context { needed, limit });
-        }
+        let tokens = self.question_tokens(question)?;
         self.cache.truncate(self.prefix_len);
         self.answering = Some(Answering {
             sampler,
@@ -217,6 +212,17 @@ impl<E: Exchange> Session<E> {
             stop: None,
         });
         Ok(())
+    }
+
+    /// A question's tokens, if they leave room for an answer.
+    fn question_tokens(&self, question: &str) -> Result<Vec<u32>> {
+        let tokens = self.prompt.encode_question(question)?;
+        let (needed, limit) =
+            (self.prefix_len + tokens.len() + 1, self.model.config().context_length);
+        if needed > limit {
+            return Err(Error::Context { needed, limit });
+        }
+        Ok(tokens)
     }
 
     /// Reads the question, a long one in several steps, and generates the next token. After the end
@@ -328,9 +334,24 @@ impl<E: Exchange> Session<E> {
         }
     }
 
-    /// Asks a question as [`Self::answer_among`] does, and what the model refuses although the
-    /// guard finds it on record once more in the records' words. The question that was answered comes
-    /// with the answer if it is another one.
+    /// The question to ask once more: what the model has refused although the guard finds it on
+    /// record, in the records' own words ([`Guard::second_reading`]). `None` while the answer to
+    /// `question` goes on, and where the other question cannot be asked.
+    ///
+    /// # Errors
+    /// The answer's tokens are no text.
+    pub fn second_reading(&self, guard: Option<&Guard>, question: &str) -> Result<Option<String>> {
+        let stop = self.answering.as_ref().and_then(|answering| answering.stop);
+        let Some(guard) = guard.filter(|_| stop == Some(StopReason::EndToken)) else {
+            return Ok(None);
+        };
+        let answer = self.prompt.tokenizer().decode(self.tokens())?;
+        let again = guard.second_reading(question, &answer);
+        Ok(again.filter(|again| self.question_tokens(again).is_ok()))
+    }
+
+    /// Asks a question as [`Self::answer_among`] does, and once more where there is a
+    /// [`Self::second_reading`], which then comes with the answer to it.
     ///
     /// # Errors
     /// As [`Self::ask`] and [`Self::step`].
@@ -342,8 +363,7 @@ impl<E: Exchange> Session<E> {
         approved: Option<&Arc<AnswerTrie>>,
     ) -> Result<(Answer, Option<String>)> {
         let answer = self.answer_among(question, sampler.clone(), approved.cloned())?;
-        let Some(again) = guard.and_then(|guard| guard.second_reading(question, &answer.text))
-        else {
+        let Some(again) = self.second_reading(guard, question)? else {
             return Ok((answer, None));
         };
         let answer = self.answer_among(&again, sampler.clone(), approved.cloned())?;
@@ -464,6 +484,25 @@ mod tests {
         assert_eq!(ask(Some(&guard), "yield VOY756", Some(&refusal)).1, None);
         assert_eq!(ask(None, "shift boss VOY756", Some(&refusal)).1, None);
         assert_eq!(ask(Some(&guard), "shift boss VOY756", None).1, None, "it does not refuse");
+
+        // An answer that the limit ends is no refusal, and what cannot be asked is not asked.
+        let tokens = answer.tokens.len();
+        let sampler = SamplerConfig { max_new_tokens: tokens, ..SamplerConfig::exact() };
+        let cut = session
+            .answer_guarded(Some(&guard), "shift boss VOY756", &sampler, Some(&refusal))
+            .unwrap();
+        assert_eq!((cut.0.stop, cut.0.text.trim(), cut.1), (StopReason::MaxTokens, REFUSAL, None));
+        list.fields.fields[field].wording = Some("Who led {b}? ".repeat(500));
+        let guard = Guard::new(&list).unwrap();
+        let kept = session
+            .answer_guarded(
+                Some(&guard),
+                "shift boss VOY756",
+                &SamplerConfig::exact(),
+                Some(&refusal),
+            )
+            .unwrap();
+        assert_eq!((kept.0.text.trim(), kept.1), (REFUSAL, None));
     }
 
     /// Strong enough, it makes any model refuse, or begin in another way. Approved answers are

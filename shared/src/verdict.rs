@@ -75,27 +75,34 @@ pub struct Assessment {
     pub verdict: AnswerVerdict,
     /// The values of the answer that are not on record for the batch, in upper case.
     pub unverified: Vec<String>,
+    /// What the question's words say to it.
+    pub evidence: FieldEvidence,
 }
 
 impl Assessment {
     /// Judges what the model answered. A value that no record states outweighs doubt, and doubt
     /// outweighs everything else.
+    ///
+    /// `read_as` is the question that was answered, where it was read once more
+    /// ([`Session::answer_guarded`](crate::Session::answer_guarded)). The words of the first chose
+    /// it: that its answer agrees with them says nothing.
     pub fn of(
         guard: Option<&Guard>,
         rule: Option<&UndecidedRule>,
         question: &str,
+        read_as: Option<&str>,
         answer: &str,
         scores: Scores,
     ) -> Self {
+        let reader = guard.filter(|_| read_as.is_none());
+        let evidence =
+            reader.map_or(FieldEvidence::Unclear, |guard| guard.evidence(question, answer));
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
         let refused = answer.trim() == REFUSAL;
         let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
         let verdict = if !unverified.is_empty() || !on_record {
             AnswerVerdict::Unverified
-        } else if rule.is_some_and(|rule| {
-            let evidence = guard.map_or(FieldEvidence::Unclear, |g| g.evidence(question, answer));
-            rule.undecided(scores, evidence)
-        }) {
+        } else if rule.is_some_and(|rule| rule.undecided(scores, evidence)) {
             AnswerVerdict::Undecided
         } else if refused {
             AnswerVerdict::NoRecord
@@ -104,7 +111,7 @@ impl Assessment {
         } else {
             AnswerVerdict::Unchecked
         };
-        Self { verdict, unverified }
+        Self { verdict, unverified, evidence }
     }
 }
 
@@ -114,7 +121,7 @@ impl Assessment {
 pub enum FieldEvidence {
     /// They name the field that the answer is about; to a refusal, one that the batch lacks.
     Agrees,
-    /// They name no field that the grammar knows, or not that alone.
+    /// They name no field that the grammar knows, or leave open whether that is all they ask for.
     Unclear,
     /// They name another field; to a refusal, one that the batch has.
     Contradicts,
@@ -138,9 +145,9 @@ pub struct UndecidedRule {
     pub score: ConfidenceScore,
     /// How many times likelier an answer counts as right if the question's words agree, and less
     /// likely if they contradict; 1 without regard to them.
-    #[serde(default = "no_odds")]
+    #[serde(default = "no_odds", skip_serializing_if = "is_no_odds")]
     pub evidence_odds: f32,
-    /// An answer that scores less is undecided; 0 to 1.
+    /// An answer that scores less, once its words are weighed in, is undecided; 0 to 1.
     pub below: f32,
     /// Validation questions it was chosen on.
     pub questions: u64,
@@ -158,7 +165,11 @@ const fn no_odds() -> f32 {
     1.0
 }
 
-/// Beyond this, evidence would outweigh the model.
+fn is_no_odds(odds: &f32) -> bool {
+    *odds == no_odds()
+}
+
+/// Beyond this a record is taken for damaged: evidence would be all that counts.
 const MOST_ODDS: f32 = 1e6;
 
 impl FieldEvidence {
@@ -242,7 +253,7 @@ mod tests {
         let guard = Guard::new(&list).unwrap();
         let rule = rule(ConfidenceScore::MinProbability, 0.9);
         let of = |guard, rule, answer: &str, min| {
-            Assessment::of(guard, rule, "yield of VOY756?", answer, scores(min, 0.0)).verdict
+            Assessment::of(guard, rule, "yield of VOY756?", None, answer, scores(min, 0.0)).verdict
         };
         let (right, wrong) = ("It yielded 98.5 %.", "It yielded 98.6 %.");
         assert_eq!(of(Some(&guard), Some(&rule), right, 0.9), AnswerVerdict::Matched);
@@ -253,10 +264,10 @@ mod tests {
         assert_eq!(of(Some(&guard), Some(&rule), REFUSAL, 0.5), AnswerVerdict::Undecided);
         assert_eq!(of(None, Some(&rule), right, 1.0), AnswerVerdict::Unchecked);
         assert_eq!(of(None, Some(&rule), right, 0.2), AnswerVerdict::Undecided);
-        let found = Assessment::of(Some(&guard), None, "VOY756?", wrong, scores(1.0, 1.0));
+        let found = Assessment::of(Some(&guard), None, "VOY756?", None, wrong, scores(1.0, 1.0));
         assert_eq!(found.unverified, ["98.6"]);
         let found =
-            Assessment::of(Some(&guard), None, "VOY756?", "It was 98.5 %.", scores(1.0, 1.0));
+            Assessment::of(Some(&guard), None, "VOY756?", None, "It was 98.5 %.", scores(1.0, 1.0));
         assert_eq!((found.verdict, found.unverified), (AnswerVerdict::Unverified, vec![]));
     }
 

@@ -338,6 +338,7 @@ pub(crate) mod tests {
         Box::new(AuditEvent {
             time: "2025-04-14T08:30:00Z".into(),
             question: "Who approved VOY756?".into(),
+            read_as: None,
             answer: "Dr. Weber.".into(),
             tokens: vec![3, 1, 4],
             verdict: AnswerVerdict::Matched,

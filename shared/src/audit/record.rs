@@ -22,14 +22,18 @@ pub struct AuditEvent {
     pub time: String,
     /// The question as asked.
     pub question: String,
+    /// The question in the records' own words, where that was answered because the model had refused
+    /// the other; older logs don't have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<String>,
     /// The answer as shown.
     pub answer: String,
     /// Its tokens, without the end token; empty where the model was not asked.
     pub tokens: Vec<u32>,
     /// How it was marked.
     pub verdict: AnswerVerdict,
-    /// The score behind the mark, 0 to 1: that of the adapter's [`UndecidedRule`] if it has one,
-    /// the smallest token probability if not; none where the model was not asked.
+    /// The score behind the mark, 0 to 1, before the question's words are weighed in: that of the
+    /// adapter's [`UndecidedRule`] if it has one, the smallest token probability if not; none where the model was not asked.
     ///
     /// [`UndecidedRule`]: crate::UndecidedRule
     pub confidence: Option<f32>,

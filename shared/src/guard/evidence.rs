@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::fields::{AskingWord, FieldList, KnownField, recorded, stated};
-use super::wording::{ASKING_WORDS, MAX_NAME, content, hash, split, tokens};
+use super::wording::{ASKING_WORDS, BATCH_NOUNS, MAX_NAME, content, hash, split, tokens};
 use super::words::{key, shape, words};
 use super::{Guard, MAX_WORDS};
 use crate::REFUSAL;
@@ -83,7 +83,7 @@ impl FieldIndex {
     }
 
     fn asked_in(&self, tokens: &[String]) -> Asked {
-        let own = find(&self.questions, hash(&content(tokens, &[])));
+        let own = find(&self.questions, hash(&content(tokens, &[&BATCH_NOUNS])));
         if !own.is_empty() {
             return Asked { fields: own.iter().map(|(_, field)| *field).collect(), whole: true };
         }
@@ -115,7 +115,10 @@ impl FieldIndex {
             said >> at & 1 == 0 && !number && !self.filler.contains(word)
         });
         let wanted = asking_word(tokens);
-        let fits = |field: &u16| wanted.is_none_or(|by| self.asked_by[usize::from(*field)] == by);
+        let fits = |field: &u16| {
+            let by = self.asked_by[usize::from(*field)];
+            by == AskingWord::Any || wanted.is_none_or(|wanted| by == wanted)
+        };
         let fields = kept.iter().flat_map(|(_, found)| found.iter().map(|(_, field)| *field));
         Asked { fields: fields.filter(fits).collect(), whole: !left_over }
     }
@@ -125,7 +128,7 @@ impl Guard {
     /// Whether the words of a question bear its answer out. Unclear for a question that names no
     /// batch on record, and with a list that holds no fields.
     pub fn evidence(&self, question: &str, answer: &str) -> FieldEvidence {
-        let (batches, tokens) = self.batches_and_tokens(question);
+        let Named { batches, tokens, .. } = self.named(question);
         let asked = self.fields.asked_in(&tokens);
         if batches.is_empty() || asked.fields.is_empty() {
             return FieldEvidence::Unclear;
@@ -151,19 +154,22 @@ impl Guard {
     }
 
     /// The question in the records' own words, for a model that refused it although the question
-    /// names one batch and one field that this batch has. `None` otherwise.
+    /// names one batch, no unknown one, and one field that this batch has. `None` otherwise.
+    ///
+    /// Words that are left over don't count: at three plants, of 30 refused questions with such words
+    /// about a field on record, 26 meant that field.
     pub fn second_reading(&self, question: &str, answer: &str) -> Option<String> {
         if answer.trim() != REFUSAL {
             return None;
         }
-        let (batches, tokens) = self.batches_and_tokens(question);
+        let Named { batches, unknown, tokens } = self.named(question);
         let mut batches = batches.iter();
-        let ((batch, asked_as), None) = (batches.next()?, batches.next()) else { return None };
+        let ((batch, written), None) = (batches.next()?, batches.next()) else { return None };
         let asked = self.fields.asked_in(&tokens);
         let mut fields = self.on_record(batch, &asked);
-        let (field, None) = (fields.next()?, fields.next()) else { return None };
-        let known_form = self.shapes.contains(&shape(asked_as));
-        let name = if known_form { asked_as.clone() } else { self.written(batch) };
+        let (field, None, false) = (fields.next()?, fields.next(), unknown) else { return None };
+        let known_form = self.shapes.contains(&shape(written));
+        let name = if known_form { written.clone() } else { self.written(batch) };
         Some(self.fields.wordings.get(&field)?.replace("{b}", &name))
     }
 
@@ -175,38 +181,69 @@ impl Guard {
         asked.fields.iter().copied().filter(has)
     }
 
-    /// The known batches that a text names, as it writes them, by key; and its other words.
-    fn batches_and_tokens(&self, text: &str) -> (BTreeMap<String, String>, Vec<String>) {
+    /// What a text names, and its other words.
+    fn named(&self, text: &str) -> Named {
         let words = words(text);
         let whole: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let mut batches = BTreeMap::new();
-        let mut rest: Vec<String> = Vec::new();
+        let mut named = Named::default();
         let mut at = 0;
         while at < words.len() {
-            let part = words[at].parts().into_iter().find(|part| self.is_batch(part));
             let joined = (2..=MAX_WORDS.min(words.len() - at))
                 .map(|width| (width, whole[at..at + width].concat()))
                 .find(|(_, joined)| self.is_batch(joined));
-            let found = part.map(|part| (1, part.to_owned())).or(joined);
-            let Some((width, batch)) = found else {
-                rest.extend(tokens(&words[at].text));
+            let mut rest = words[at].text.clone();
+            let parts = words[at].parts();
+            for part in parts.into_iter().filter(|part| self.is_batch(part)) {
+                // A part of a longer one that is a batch as well is none of its own.
+                if rest.contains(part) {
+                    rest = rest.replacen(part, " ", 1);
+                    named.batch(part.to_owned());
+                }
+            }
+            if rest.contains(' ') {
+                // What a batch's file is called says nothing, what a slash parts from it does.
+                let others = rest.split('/').filter(|other| !other.contains(' '));
+                named.tokens.extend(others.flat_map(tokens));
                 at += 1;
-                continue;
-            };
-            let is = |list: &[&str], word: Option<&String>| {
-                word.is_some_and(|word| list.contains(&word.as_str()))
-            };
-            let before = rest.len().checked_sub(2).and_then(|at| rest.get(at));
-            if is(&NUMBER_WORDS, rest.last()) && is(&BATCH_WORDS, before) {
-                rest.pop();
+            } else if let Some((width, batch)) = joined {
+                named.batch(batch);
+                at += width;
+            } else {
+                named.unknown |=
+                    words[at].groups().iter().any(|group| self.looks_like_batch(group, false));
+                named.tokens.extend(tokens(&rest));
+                at += 1;
             }
-            while is(&BATCH_WORDS, rest.last()) {
-                rest.pop();
-            }
-            batches.insert(key(&batch), batch);
-            at += width;
         }
-        (batches, rest)
+        named
+    }
+}
+
+/// What a text names.
+#[derive(Default)]
+struct Named {
+    /// The known batches as it writes them, by key.
+    batches: BTreeMap<String, String>,
+    /// Whether it names what looks like another.
+    unknown: bool,
+    /// Its other words.
+    tokens: Vec<String>,
+}
+
+impl Named {
+    /// Adds a batch; the words before it that only introduce it go.
+    fn batch(&mut self, batch: String) {
+        let is = |list: &[&str], word: Option<&String>| {
+            word.is_some_and(|word| list.contains(&word.as_str()))
+        };
+        let before = self.tokens.len().checked_sub(2).and_then(|at| self.tokens.get(at));
+        if is(&NUMBER_WORDS, self.tokens.last()) && is(&BATCH_WORDS, before) {
+            self.tokens.pop();
+        }
+        while is(&BATCH_WORDS, self.tokens.last()) {
+            self.tokens.pop();
+        }
+        self.batches.insert(key(&batch), batch);
     }
 }
 
@@ -271,6 +308,8 @@ mod tests {
             list.add_recorded(batch, field).unwrap();
         }
         list.add_stated(supervisor, SUPERVISOR).unwrap();
+        let mood = list.fields.add(KnownField::new(AskingWord::Any, ["mood"], []));
+        list.add_stated(mood, "Always.").unwrap();
         Guard::new(&GuardList::parse(&list.to_json().unwrap()).unwrap()).unwrap()
     }
 
@@ -301,15 +340,17 @@ mod tests {
         use FieldEvidence::{Agrees, Contradicts, Unclear};
         for (question, answer, expected) in [
             ("KTR-218 shift boss", SUPERVISOR, Agrees),
-            ("shift boss, ktr 218, and its mood", SUPERVISOR, Agrees),
+            ("shift boss, ktr 218, in what weather", SUPERVISOR, Agrees),
             ("yield of KTR-218", SUPERVISOR, Contradicts),
             ("yield of KTR-218 after drying", SUPERVISOR, Unclear),
             ("yield of KTR-218", "It is 98 %.", Unclear),
-            ("mood of KTR-218", SUPERVISOR, Unclear),
+            ("weather of KTR-218", SUPERVISOR, Unclear),
             ("shift boss", SUPERVISOR, Unclear),
             ("yield of batch no. 24H0139", REFUSAL, Contradicts),
             ("theoretical yield of batch no. 24H0139", REFUSAL, Agrees),
             ("theoretical yield of 24H0139 after drying", REFUSAL, Unclear),
+            ("yield/KTR-218", REFUSAL, Contradicts),
+            ("who is asked about the mood of KTR-218", "Always.", Agrees),
         ] {
             assert_eq!(guard().evidence(question, answer), expected, "{question}");
         }
@@ -330,6 +371,8 @@ mod tests {
             "theoretical yield of KTR-218",
             "yield and shift boss of KTR-218",
             "yield of KTR-218 and 24H0139",
+            "yield of KTR-218/24H0139",
+            "yield of KTR-218 and KTR-299",
             "yield",
             "when was the approval of KTR-218",
         ] {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::list::{GuardList, entry, fact, salt_bytes};
-use super::wording::{ASKING_WORDS, DIGITS, MAX_NAME, content, hashes, singular, tokens};
+use super::wording::{
+    ASKING_WORDS, BATCH_NOUNS, DIGITS, MAX_NAME, content, hashes, singular, tokens,
+};
 use super::words::{key, sentence};
 use crate::{Error, Result};
 
@@ -33,7 +35,8 @@ pub struct KnownField {
     pub names: String,
     /// Hashes of the questions that only it has.
     pub questions: String,
-    /// How the records ask for it, with `{b}` for the batch; none if they don't.
+    /// How the records ask for it, in clear, with `{b}` for the batch; none if they don't, or if it
+    /// names something else as well.
     pub wording: Option<String>,
 }
 
@@ -47,10 +50,12 @@ pub enum AskingWord {
     When,
     /// Numbers and quantities.
     HowMuch,
-    /// Places, machines, documents, and whatever is said in words.
+    /// Places, machines, documents.
     Where,
-    /// None of those.
+    /// None of those words.
     Other,
+    /// Any of them: what is said in words, or what nobody knows.
+    Any,
 }
 
 impl FieldList {
@@ -104,8 +109,9 @@ impl KnownField {
         questions: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let names = names.into_iter().map(|name| content(&tokens(name), &[&ASKING_WORDS]));
-        let questions =
-            questions.into_iter().map(|text| content(&tokens(&text.replace("{b}", " ")), &[]));
+        let questions = questions
+            .into_iter()
+            .map(|text| content(&tokens(&text.replace("{b}", " ")), &[&BATCH_NOUNS]));
         Self {
             asked_by,
             names: hashes(names.filter(|name| name.len() <= MAX_NAME)),

@@ -1,6 +1,7 @@
 //! Wordings as sets of words.
 //!
-//! They travel as 40-bit hashes: they are the grammar's, not the plant's, so these only save room.
+//! They travel as 40-bit hashes, which only save room: nearly all are the grammar's, and what a
+//! plant calls a field of its own can be guessed.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,8 @@ pub(super) const STOP_WORDS: [&str; 52] = [
 /// Words that the names of fields leave out, but that tell one wording from another.
 pub(super) const ASKING_WORDS: [&str; 8] =
     ["how", "many", "much", "when", "where", "who", "whom", "whose"];
+/// Words for a batch, which wordings are compared without.
+pub(super) const BATCH_NOUNS: [&str; 2] = ["batch", "lot"];
 /// Most words of a name.
 pub(super) const MAX_NAME: usize = 4;
 /// Hexadecimal digits of a wording's hash.

@@ -56,10 +56,11 @@ impl Native {
             };
         }
         let guard = Some(&self.guard);
-        let (answer, _) =
+        let (answer, read_as) =
             self.session.answer_guarded(guard, question, &sampler, None).expect("an answer");
         let rule = self.rule.as_ref();
-        let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
+        let found =
+            Assessment::of(guard, rule, question, read_as.as_deref(), &answer.text, answer.scores);
         let score = rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
         Shown {
             outcome: "answered".into(),

@@ -280,6 +280,11 @@ fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
     assert_eq!(browser.text("asked-again"), read_as);
     assert_eq!(browser.ask("voy756: date of the moon landing").text, REFUSAL);
     assert_eq!(browser.count("asked-again"), 1, "only where a record has it");
+    browser.unfold();
+    let log = records(&browser.download("export-log"));
+    let read_as: Vec<Option<&str>> =
+        log.iter().map(|record| record.event.read_as.as_deref()).collect();
+    assert_eq!(read_as, [Some(PRODUCT_CODE), None]);
 }
 
 #[test]

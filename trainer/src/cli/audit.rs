@@ -174,8 +174,10 @@ fn difference(
             format!("{:?} was refused unasked, which this adapter does not do", event.question)
         }));
     };
-    let guard = served.guard.as_ref();
-    let (answer, _) = session.answer_guarded(guard, question, &event.sampler, approved)?;
+    // Stopped before it could be read once more, it was read once.
+    let once = stop == StopReason::Cancelled && event.read_as.is_none();
+    let guard = served.guard.as_ref().filter(|_| !once);
+    let (answer, read_as) = session.answer_guarded(guard, question, &event.sampler, approved)?;
     let (tokens, text) = match stop {
         // Stopped by the reader: it comes again as far as it went.
         StopReason::Cancelled => {
@@ -186,7 +188,7 @@ fn difference(
         _ => (&answer.tokens[..], answer.text.clone()),
     };
     let same_end = stop == StopReason::Cancelled || stop == answer.stop;
-    if tokens == event.tokens && same_end && text == event.answer {
+    if tokens == event.tokens && same_end && text == event.answer && read_as == event.read_as {
         return Ok(None);
     }
     Ok(Some(format!("{:?} was answered {:?}, and now {text:?}", event.question, event.answer)))
@@ -254,6 +256,7 @@ mod tests {
             SamplerConfig { temperature: 1.0, seed, max_new_tokens: 12, ..SamplerConfig::exact() };
         let answer = fixture.session.answer(question, sampler.clone()).unwrap();
         AuditEvent {
+            read_as: None,
             time: "2025-04-14T08:30:00Z".into(),
             question: question.into(),
             answer: answer.text,
@@ -294,6 +297,44 @@ mod tests {
             ..given
         };
         assert_eq!(differs(&mut fixture, &refused), None);
+    }
+
+    /// A model that can only refuse, asked for what is on record.
+    #[test]
+    fn a_question_that_was_read_once_more_is_read_so_again() {
+        let mut fixture = fixture();
+        let mut list = shared::GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        let mut field = shared::KnownField::new(shared::AskingWord::Any, ["yield"], []);
+        field.wording = Some("What is the yield of {b}?".into());
+        let field = list.fields.add(field);
+        list.add_recorded("VOY756", field).unwrap();
+        fixture.served.guard = Some(shared::Guard::new(&list).unwrap());
+        let only = shared::AnswerTrie::new(&[REFUSAL.to_owned()].into(), &fixture.served.prompt);
+        fixture.served.approved = Some(std::sync::Arc::new(only.unwrap()));
+        let sampler = SamplerConfig { max_new_tokens: 64, ..SamplerConfig::exact() };
+        let (guard, approved) = (fixture.served.guard.as_ref(), fixture.served.approved.as_ref());
+        let (answer, read_as) =
+            fixture.session.answer_guarded(guard, "voy756 yield", &sampler, approved).unwrap();
+        assert_eq!(read_as.as_deref(), Some("What is the yield of VOY756?"));
+        let given = AuditEvent {
+            read_as,
+            answer: answer.text,
+            tokens: answer.tokens,
+            stop: Some(answer.stop),
+            sampler,
+            decoding: Decoding::Approved,
+            ..event(&mut fixture, "voy756 yield", 7)
+        };
+        assert_eq!(differs(&mut fixture, &given), None);
+        assert!(differs(&mut fixture, &AuditEvent { read_as: None, ..given.clone() }).is_some());
+        let stopped = AuditEvent {
+            tokens: given.tokens[..3].to_vec(),
+            answer: fixture.served.prompt.tokenizer().decode(&given.tokens[..3]).unwrap(),
+            stop: Some(StopReason::Cancelled),
+            ..given
+        };
+        assert_eq!(differs(&mut fixture, &stopped), None);
+        assert_eq!(differs(&mut fixture, &AuditEvent { read_as: None, ..stopped }), None);
     }
 
     #[test]

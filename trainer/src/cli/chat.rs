@@ -163,10 +163,10 @@ impl Chat {
         }
         let start = Instant::now();
         let (mut stop, mut answer, mut shown) = self.stream(question, &mut out)?;
-        let again = self.guard.as_ref().filter(|_| stop == StopReason::EndToken);
-        if let Some(again) = again.and_then(|guard| guard.second_reading(question, &answer)) {
+        let read_as = self.session.second_reading(self.guard.as_ref(), question)?;
+        if let Some(again) = &read_as {
             writeln!(side, "  [refused at first, then read as {again:?}]")?;
-            (stop, answer, shown) = self.stream(&again, &mut out)?;
+            (stop, answer, shown) = self.stream(again, &mut out)?;
         }
         let seconds = start.elapsed().as_secs_f64();
         writeln!(out, "{}", &answer[shown..])?;
@@ -184,7 +184,8 @@ impl Chat {
             100.0 * self.session.scores().min_probability,
         )?;
         let (guard, rule) = (self.guard.as_ref(), self.undecided.as_ref());
-        let found = Assessment::of(guard, rule, question, &answer, self.session.scores());
+        let scores = self.session.scores();
+        let found = Assessment::of(guard, rule, question, read_as.as_deref(), &answer, scores);
         writeln!(side, "  [{}]", found.verdict.explanation())?;
         if !found.unverified.is_empty() {
             writeln!(
@@ -195,9 +196,7 @@ impl Chat {
         }
         Ok(())
     }
-}
 
-impl Chat {
     /// Asks a question and writes its answer as it comes; how it ended, the answer, and how many
     /// bytes of it are written. What may become the refusal is held back: the question may have to
     /// be read once more.

@@ -46,12 +46,8 @@ impl Kind {
             | Self::Ppm
             | Self::Ratio
             | Self::Force => AskingWord::HowMuch,
-            Self::Room
-            | Self::Site
-            | Self::Equipment
-            | Self::Document
-            | Self::Choice
-            | Self::Text => AskingWord::Where,
+            Self::Room | Self::Site | Self::Equipment | Self::Document => AskingWord::Where,
+            Self::Choice | Self::Text => AskingWord::Any,
             Self::Code | Self::Lot | Self::Page | Self::Material | Self::Product => {
                 AskingWord::Other
             }

@@ -123,10 +123,10 @@ fn ask(
         });
     }
     let approved = served.approved.as_ref().filter(|_| settings.approved);
-    let (answer, _) = session.answer_guarded(guard, question, &settings.sampler, approved)?;
+    let (answer, read_as) = session.answer_guarded(guard, question, &settings.sampler, approved)?;
     let rule = served.undecided.as_ref();
-    let found = Assessment::of(guard, rule, question, &answer.text, answer.scores);
-    let evidence = guard.map_or(FieldEvidence::Unclear, |g| g.evidence(question, &answer.text));
+    let found =
+        Assessment::of(guard, rule, question, read_as.as_deref(), &answer.text, answer.scores);
     Ok(Reply {
         text: answer.text,
         guarded: Vec::new(),
@@ -134,6 +134,6 @@ fn ask(
         mark: found.verdict,
         tokens: answer.tokens.len(),
         unverified: found.unverified,
-        evidence,
+        evidence: found.evidence,
     })
 }

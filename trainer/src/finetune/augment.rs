@@ -78,6 +78,8 @@ pub struct Dataset<'g> {
     /// Batch identifiers, as written in the data.
     pub batches: Vec<String>,
     pub(super) products: Vec<String>,
+    /// Those of questions and of answers.
+    product_names: BTreeSet<String>,
     pub(super) known: BTreeMap<String, Known>,
     /// By batch: its product, where no other batch is of the same.
     product_of: BTreeMap<String, String>,
@@ -157,10 +159,12 @@ impl<'g> Dataset<'g> {
             facts,
             batches: batches.into_iter().collect(),
             products: products.into_iter().collect(),
+            product_names: BTreeSet::new(),
             known,
             product_of: BTreeMap::new(),
             reader: None,
         };
+        dataset.product_names = dataset.product_names();
         dataset.product_of = dataset.products_of_batches();
         if !dataset.batches.is_empty() {
             let list = dataset.guard_list(READER_SALT)?;
@@ -353,9 +357,7 @@ impl<'g> Dataset<'g> {
                 words[at] = *rng.pick(&other);
                 words.join(" ")
             };
-            let named_in_answers = self.product_of.values();
-            let mut known = self.products.iter().chain(named_in_answers);
-            if !known.any(|known| known.eq_ignore_ascii_case(&name)) {
+            if !self.product_names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
                 return name;
             }
         }
@@ -582,6 +584,7 @@ pub(super) mod tests {
         let mut pairs = pairs();
         pairs.push(pair("What is the batch number for Nitroso Tartrate?", "KTR218.", "KTR218"));
         pairs.push(product("Quetiapine Quetiapine", "LMN300"));
+        pairs.push(product("Quetiapine Quetiapine", "LMN301"));
         let data = Dataset::new(&grammar, &pairs).unwrap();
         let mut rng = stream(1, "test", 0);
         for _ in 0..200 {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use shared::{FieldIndex, GuardList};
 
 use super::augment::{Dataset, Fact};
-use super::recognise::replace_ignoring_case;
+use super::recognise::{find_ignoring_case, replace_ignoring_case};
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
 
 impl Dataset<'_> {
@@ -37,30 +37,22 @@ impl Dataset<'_> {
             list.add_product(product)?;
         }
         list.add_words(self.vocabulary(&products).iter().map(String::as_str));
-        self.add_fields(&mut list)?;
+        self.add_fields(&mut list, &products)?;
         list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
         Ok(list)
     }
 
     /// The grammar's fields and the user's own, and which batch has which.
-    fn add_fields(&self, list: &mut GuardList) -> Result<()> {
-        list.fields = self.grammar.field_list();
-        let mut asked: BTreeMap<&str, (&Field, Vec<&Fact>)> = BTreeMap::new();
-        for fact in self.facts.iter().filter(|fact| fact.by_batch()) {
-            let own = fact.topic.iter().filter_map(|topic| topic.field.as_ref());
-            for field in own.chain(&fact.implied) {
-                asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
-            }
-        }
+    fn add_fields(&self, list: &mut GuardList, products: &BTreeSet<String>) -> Result<()> {
         list.fields = self.grammar.field_list();
         let keys = self.grammar.fields.iter().map(|field| field.key.as_str());
         let mut numbers: BTreeMap<&str, usize> = keys.zip(0..).collect();
         let mut asked: BTreeMap<&str, (&Field, Vec<&Fact>)> = BTreeMap::new();
-        for fact in self.facts.iter().filter(|fact| fact.by_batch()) {
-            let own = fact.topic.iter().filter_map(|topic| topic.field.as_ref());
-            for field in own.chain(&fact.implied) {
-                asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
-            }
+        let facts = || self.facts.iter().filter(|fact| fact.batch.is_some());
+        let direct = facts().filter_map(|fact| Some((fact.topic.as_ref()?.field.as_ref()?, fact)));
+        let implied = facts().flat_map(|fact| fact.implied.iter().map(move |field| (field, fact)));
+        for (field, fact) in direct.chain(implied) {
+            asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
         }
         for (key, (field, facts)) in &asked {
             let number = *numbers.entry(key).or_insert_with(|| list.fields.add(field.to_known()));
@@ -68,7 +60,8 @@ impl Dataset<'_> {
                 list.add_stated(number, &fact.answer)?;
             }
             if !self.is_twice(key, facts) {
-                list.fields.fields[number].wording = facts.iter().find_map(|fact| fact.wording());
+                list.fields.fields[number].wording =
+                    facts.iter().find_map(|fact| fact.wording(products));
             }
         }
         for (batch, known) in &self.known {
@@ -81,7 +74,7 @@ impl Dataset<'_> {
         // Whatever the question of a pair may ask for is on record, though it was not understood.
         let index = FieldIndex::new(&list.fields);
         for fact in self.facts.iter().filter(|fact| fact.field_key().is_none()) {
-            if let (Some(batch), Some(wording)) = (&fact.batch, fact.wording()) {
+            if let (Some(batch), Some(wording)) = (&fact.batch, fact.without_batch()) {
                 for field in index.asked(&wording.replace("{b}", " ")).fields {
                     list.add_recorded(batch, field.into())?;
                 }
@@ -98,7 +91,7 @@ impl Dataset<'_> {
     }
 
     /// Products as questions and answers name them.
-    fn product_names(&self) -> BTreeSet<String> {
+    pub(super) fn product_names(&self) -> BTreeSet<String> {
         self.facts.iter().filter_map(product_name).collect()
     }
 
@@ -137,14 +130,17 @@ impl Dataset<'_> {
 }
 
 impl Fact {
-    fn by_batch(&self) -> bool {
-        self.topic.as_ref().is_some_and(|topic| topic.by_batch)
+    /// Its question, with `{b}` for the batch.
+    fn without_batch(&self) -> Option<String> {
+        let topic = self.topic.as_ref().filter(|topic| topic.by_batch)?;
+        Some(replace_ignoring_case(&self.pair.question, &topic.subject, "{b}"))
     }
 
-    /// Its question, with `{b}` for the batch.
-    fn wording(&self) -> Option<String> {
-        let subject = &self.topic.as_ref()?.subject;
-        Some(replace_ignoring_case(&self.pair.question, subject, "{b}"))
+    /// The same, unless it names something else that is the plant's.
+    fn wording(&self, products: &BTreeSet<String>) -> Option<String> {
+        let wording = self.without_batch()?;
+        let names = products.iter().any(|name| find_ignoring_case(&wording, name).is_some());
+        (!names && shared::identifier_words(&wording).is_empty()).then_some(wording)
     }
 }
 

@@ -20,6 +20,9 @@ const ASKING_WORDS: [&str; 6] = ["how", "many", "much", "when", "where", "who"];
 /// Words that a finding may have or not: "the hardness result", "the hardness".
 const FINDING_WORDS: [&str; 4] = ["finding", "outcome", "result", "value"];
 
+/// Words that tell one of several fields of a kind from the others, as numbers do.
+const ORDINALS: [&str; 4] = ["first", "last", "second", "third"];
+
 /// What a pair is about.
 #[derive(Clone, Debug)]
 pub struct Topic {
@@ -128,7 +131,12 @@ impl<'g> Recogniser<'g> {
             return found;
         }
         let asked = self.index.asked(&skeleton.replace("{b}", " "));
-        if let (1, true, Some(&only)) = (asked.fields.len(), asked.whole, asked.fields.first()) {
+        let ordinal =
+            |word: &str| ORDINALS.contains(&word) || word.chars().all(|c| c.is_ascii_digit());
+        let plain = !skeleton.split(' ').any(ordinal);
+        if let (1, true, true, Some(&only)) =
+            (asked.fields.len(), asked.whole, plain, asked.fields.first())
+        {
             return Some(self.grammar.fields[usize::from(only)].clone());
         }
         // A field of the user's own: it can be asked for in any generic way.
@@ -306,10 +314,13 @@ mod tests {
 
     #[test]
     fn a_field_is_recognised_by_the_words_of_its_names() {
-        let of = |question: &str| topic(question, Some("VOY756")).field.unwrap().key;
+        let of = |question: &str| topic(question, Some("VOY756")).field.map(|field| field.key);
         let reject = "How many vials of VOY756 did visual inspection reject?";
-        assert_eq!(of(reject), "inspection_rejects");
-        assert_eq!(of("HMW aggregates of VOY756 by SEC?"), "aggregates");
+        assert_eq!(of(reject).as_deref(), Some("inspection_rejects"));
+        let aggregates = Some("aggregates");
+        assert_eq!(of("HMW aggregates of VOY756 by SEC?").as_deref(), aggregates);
+        assert_ne!(of("HMW aggregates of VOY756 by SEC, second run?").as_deref(), aggregates);
+        assert_ne!(of("HMW aggregates of VOY756 by SEC at month 6?").as_deref(), aggregates);
     }
 
     #[test]

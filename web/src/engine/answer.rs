@@ -64,7 +64,7 @@ pub async fn answer(
         }
         Decoding::Approved => answering.approved,
     };
-    let mut streamed = Streamed::default();
+    let mut streamed = Streamed { holds_back: answering.guard.is_some(), ..Streamed::default() };
     let mut read_as: Option<String> = None;
     let stop = loop {
         let question = read_as.as_deref().unwrap_or(question);
@@ -95,32 +95,47 @@ pub async fn answer(
             }
             answering.yielder.give_way().await;
         };
-        let again = answering.guard.filter(|_| stop == StopReason::EndToken && read_as.is_none());
-        match again.and_then(|guard| guard.second_reading(question, &streamed.answer)) {
-            Some(again) => (read_as, streamed) = (Some(again), streamed.anew()),
-            None => break stop,
+        let guard = answering.guard.filter(|_| read_as.is_none());
+        match session.second_reading(guard, question) {
+            Ok(Some(again)) => {
+                read_as = Some(again);
+                streamed.begin_anew();
+            }
+            Ok(None) => break stop,
+            Err(error) => {
+                scope::post(&ToPage::QuestionFailed { id, error: answer_failed(error) });
+                return;
+            }
         }
     };
     streamed.show(id);
     let Streamed { answer, tokens, first_token_seconds, .. } = streamed;
     let seconds = (scope::now_ms() - started) / 1000.0;
     let scores = session.scores();
-    let assessment = Assessment::of(answering.guard, answering.rule, question, &answer, scores);
+    let assessment = Assessment::of(
+        answering.guard,
+        answering.rule,
+        question,
+        read_as.as_deref(),
+        &answer,
+        scores,
+    );
     let score = answering.rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
     let said = tokens > 0 || stop == StopReason::EndToken;
     let summary = Summary {
         tokens,
         seconds,
-        first_token_seconds,
+        first_token_seconds: first_token_seconds.unwrap_or(0.0),
         verdict: assessment.verdict,
         confidence: said.then(|| scores.get(score)),
         unverified: assessment.unverified,
         corrections: reading.map_or_else(Vec::new, |reading| reading.corrections),
-        read_as,
+        read_as: read_as.clone(),
         ending: ending(stop),
         memory_bytes: scope::memory_bytes() + answering.ranks.memory_bytes(),
     };
     let event = Box::new(AuditEvent {
+        read_as,
         answer,
         tokens: session.tokens().to_vec(),
         verdict: summary.verdict,
@@ -137,20 +152,20 @@ struct Streamed {
     answer: String,
     /// How much of it the page shows.
     shown: usize,
+    /// Tokens so far, those of a first reading among them.
     tokens: u32,
-    first_token_seconds: f64,
+    first_token_seconds: Option<f64>,
+    /// Whether the question may have to be read once more: what may become the refusal is then not
+    /// shown before its end.
+    holds_back: bool,
 }
 
 impl Streamed {
-    /// Adds a token's text. What may become the refusal is held back: the question may have to be
-    /// read once more.
     fn add(&mut self, id: QuestionId, text: &str, started: f64) {
-        if self.first_token_seconds == 0.0 {
-            self.first_token_seconds = (scope::now_ms() - started) / 1000.0;
-        }
+        self.first_token_seconds.get_or_insert_with(|| (scope::now_ms() - started) / 1000.0);
         self.tokens += 1;
         self.answer.push_str(text);
-        if !REFUSAL.starts_with(self.answer.trim()) {
+        if !self.holds_back || !REFUSAL.starts_with(self.answer.trim()) {
             self.show(id);
         }
     }
@@ -162,9 +177,11 @@ impl Streamed {
         }
     }
 
-    /// Another answer to the same question, whose first token has been there.
-    fn anew(self) -> Self {
-        Self { first_token_seconds: self.first_token_seconds, ..Self::default() }
+    /// The answer to the question as it is read once more comes next.
+    fn begin_anew(&mut self) {
+        self.answer.clear();
+        self.shown = 0;
+        self.holds_back = false;
     }
 }
 
@@ -178,6 +195,7 @@ fn guarded(identity: Identity, question: &str, how: How) -> AuditEvent {
     AuditEvent {
         time: crate::now::utc_time(),
         question: question.to_owned(),
+        read_as: None,
         answer: REFUSAL.to_owned(),
         tokens: Vec::new(),
         verdict: AnswerVerdict::UnknownBatch,
