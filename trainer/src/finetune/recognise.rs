@@ -17,6 +17,8 @@ const STOP_WORDS: [&str; 42] = [
 /// Words that a name leaves out, but that tell one question from another: "how many vials were
 /// filled" from "which vials were filled".
 const ASKING_WORDS: [&str; 6] = ["how", "many", "much", "when", "where", "who"];
+/// Words that tell the reader to answer: "state the homogeniser speed".
+const COMMANDS: [&str; 5] = ["confirm", "indicate", "provide", "specify", "state"];
 /// Words that a finding may have or not: "the hardness result", "the hardness".
 const FINDING_WORDS: [&str; 4] = ["finding", "outcome", "result", "value"];
 
@@ -214,7 +216,7 @@ fn custom(words: &str) -> Field {
 fn without_stop_words(words: &str) -> &str {
     let mut words = words;
     while let Some((first, rest)) = words.split_once(' ')
-        && (STOP_WORDS.contains(&first) || ASKING_WORDS.contains(&first))
+        && [&STOP_WORDS[..], &ASKING_WORDS, &COMMANDS].iter().any(|list| list.contains(&first))
     {
         words = rest;
     }
@@ -349,6 +351,8 @@ mod tests {
             (field.key.as_str(), field.names),
             ("own: frobnication index", vec!["frobnication index".to_owned()])
         );
+        let command = topic("State the frobnication index set for VOY756.", Some("VOY756"));
+        assert_eq!(command.field.unwrap().names, ["frobnication index set"]);
     }
 
     #[test]
