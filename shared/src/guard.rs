@@ -34,6 +34,7 @@ pub use evidence::{Asked, FieldIndex};
 pub use fields::{AskingWord, FieldList, KnownField};
 pub use list::{GUARD_FILE, GuardList};
 pub use spelling::{Correction, Reading};
+pub use wording::singular;
 pub use words::identifier_words;
 
 use list::{Product, entry, fact, salt_bytes};

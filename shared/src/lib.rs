@@ -41,7 +41,8 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, marks answers with values that
 //! no record states, and by the words of a question tells which field it asks for: what the model
-//! refuses although it is on record is asked once more ([`Session::answer_guarded`]). The [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
+//! refuses although it is on record is asked once more ([`Session::answer_guarded`]). The
+//! [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
 //! and [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how
 //! readily the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An [`Assessment`]
 //! puts all that into one mark under the answer, an [`AuditRecord`] keeps question and answer, and a
@@ -94,7 +95,7 @@ pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{
     Asked, AskingWord, Correction, FieldIndex, FieldList, GUARD_FILE, Guard, GuardList,
-    GuardVerdict, KnownField, Reading, identifier_words,
+    GuardVerdict, KnownField, Reading, identifier_words, singular,
 };
 pub use hash::sha256_hex;
 pub use kernels::kernel_names;

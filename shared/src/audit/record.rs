@@ -33,7 +33,8 @@ pub struct AuditEvent {
     /// How it was marked.
     pub verdict: AnswerVerdict,
     /// The score behind the mark, 0 to 1, before the question's words are weighed in: that of the
-    /// adapter's [`UndecidedRule`] if it has one, the smallest token probability if not; none where the model was not asked.
+    /// adapter's [`UndecidedRule`] if it has one, the smallest token probability if not; none where
+    /// the model was not asked.
     ///
     /// [`UndecidedRule`]: crate::UndecidedRule
     pub confidence: Option<f32>,

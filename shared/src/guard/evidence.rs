@@ -102,13 +102,16 @@ impl FieldIndex {
             }
         }
         let within = |a: u32, b: u32| a != b && a & b == a;
-        let longest = |mask: u32| !named.iter().any(|(other, _)| within(mask, *other));
+        let longest: Vec<_> = named
+            .iter()
+            .filter(|(mask, _)| !named.iter().any(|(other, _)| within(*mask, *other)))
+            .collect();
         let telling = |mask: u32| {
             (0..content.len()).any(|at| mask >> at & 1 == 1 && !self.filler.contains(&content[at]))
         };
-        let some_telling = named.iter().any(|(mask, _)| longest(*mask) && telling(*mask));
-        let kept = |mask: u32| longest(mask) && (telling(mask) || !some_telling);
-        let kept: Vec<_> = named.iter().filter(|(mask, _)| kept(*mask)).collect();
+        let some_telling = longest.iter().any(|(mask, _)| telling(*mask));
+        let kept: Vec<_> =
+            longest.into_iter().filter(|(mask, _)| telling(*mask) || !some_telling).collect();
         let said = kept.iter().fold(0, |said, (mask, _)| said | mask);
         let left_over = content.iter().enumerate().any(|(at, word)| {
             let number = word.bytes().all(|b| b.is_ascii_digit());

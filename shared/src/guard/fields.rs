@@ -66,8 +66,8 @@ impl FieldList {
     }
 
     /// Adds words that questions about any field have.
-    pub fn add_filler<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
-        let words = texts.into_iter().flat_map(tokens);
+    pub fn add_filler(&mut self, texts: impl IntoIterator<Item = impl AsRef<str>>) {
+        let words = texts.into_iter().flat_map(|text| tokens(text.as_ref()));
         self.filler.extend(words.map(|word| singular(&word)));
     }
 

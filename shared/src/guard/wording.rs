@@ -30,7 +30,8 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-pub(super) fn singular(word: &str) -> String {
+/// An English word in the singular, by its ending alone: wrong now and then, but alike everywhere.
+pub fn singular(word: &str) -> String {
     match (word.strip_suffix("ies"), word.strip_suffix('s')) {
         (Some(stem), _) if stem.len() > 1 => format!("{stem}y"),
         (None, Some(stem)) if stem.len() > 2 && !stem.ends_with('s') => stem.to_owned(),

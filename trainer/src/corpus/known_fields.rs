@@ -11,7 +11,7 @@ impl Grammar {
         for field in &self.fields {
             list.add(field.to_known());
         }
-        list.add_filler(self.filler().collect::<Vec<_>>().iter().map(String::as_str));
+        list.add_filler(self.filler());
         list
     }
 }

@@ -28,8 +28,8 @@ pub const LEAST_COVERAGE: f64 = 0.8;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
 
-/// The odds of the question's words that are tried; 1 leaves them out. No more than these, because the
-/// validation questions are in the grammar's own words, which flatters whoever reads by those.
+/// The odds of the question's words that are tried; 1 leaves them out. No more than these, because
+/// the validation questions are in the grammar's own words, which flatters whoever reads by those.
 const ODDS: [f32; 3] = [1.0, 4.0, 16.0];
 /// How often the validation questions are phrased.
 const DRAWS: u64 = 3;

@@ -142,7 +142,8 @@ impl Evidence {
             ),
         };
         if let Some(calibration) = &self.calibration {
-            html += "<table><tr><th>score<th>odds of the question's words<th>AUROC<th>coverage<th>wrong</tr>";
+            html += "<table><tr><th>score<th>odds of the question's words<th>AUROC<th>coverage\
+                     <th>wrong</tr>";
             for quality in &calibration.scores {
                 let name = match quality.score {
                     shared::ConfidenceScore::MinProbability => "least probable token",

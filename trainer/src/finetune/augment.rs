@@ -8,6 +8,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::guard_list::product_name;
 use super::recipe::Augmentation;
 use super::recognise::{Recogniser, Topic, replace_ignoring_case};
 use crate::corpus::{
@@ -79,7 +80,7 @@ pub struct Dataset<'g> {
     pub batches: Vec<String>,
     pub(super) products: Vec<String>,
     /// Those of questions and of answers.
-    product_names: BTreeSet<String>,
+    pub(super) product_names: BTreeSet<String>,
     pub(super) known: BTreeMap<String, Known>,
     /// By batch: its product, where no other batch is of the same.
     product_of: BTreeMap<String, String>,
@@ -164,10 +165,10 @@ impl<'g> Dataset<'g> {
             product_of: BTreeMap::new(),
             reader: None,
         };
-        dataset.product_names = dataset.product_names();
+        dataset.product_names = dataset.facts.iter().filter_map(product_name).collect();
         dataset.product_of = dataset.products_of_batches();
         if !dataset.batches.is_empty() {
-            let list = dataset.guard_list(READER_SALT)?;
+            let list = dataset.reading_list(READER_SALT)?;
             dataset.reader = Some(shared::Guard::new(&list)?);
         }
         Ok(dataset)

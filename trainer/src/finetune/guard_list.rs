@@ -10,8 +10,15 @@ use super::recognise::{find_ignoring_case, replace_ignoring_case};
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
 
 impl Dataset<'_> {
-    /// Identifiers of the data for the guard: batches, and whatever else looks like one.
+    /// What the guard of the adapter has to know.
     pub fn guard_list(&self, salt: &str) -> Result<GuardList> {
+        let mut list = self.reading_list(salt)?;
+        self.add_fields(&mut list)?;
+        Ok(list)
+    }
+
+    /// The same without fields, which only answers are held against: enough to read questions.
+    pub(super) fn reading_list(&self, salt: &str) -> Result<GuardList> {
         let mut identifiers = BTreeSet::new();
         for fact in &self.facts {
             for text in [Some(&fact.pair.question), Some(&fact.answer), fact.pair.source.as_ref()]
@@ -32,18 +39,16 @@ impl Dataset<'_> {
                 list.add_facts(batch, &fact.answer)?;
             }
         }
-        let products = self.product_names();
-        for product in &products {
+        for product in &self.product_names {
             list.add_product(product)?;
         }
-        list.add_words(self.vocabulary(&products).iter().map(String::as_str));
-        self.add_fields(&mut list, &products)?;
+        list.add_words(self.vocabulary(&self.product_names).iter().map(String::as_str));
         list.subject_required = self.facts.iter().all(|fact| fact.topic.is_some());
         Ok(list)
     }
 
     /// The grammar's fields and the user's own, and which batch has which.
-    fn add_fields(&self, list: &mut GuardList, products: &BTreeSet<String>) -> Result<()> {
+    fn add_fields(&self, list: &mut GuardList) -> Result<()> {
         list.fields = self.grammar.field_list();
         let keys = self.grammar.fields.iter().map(|field| field.key.as_str());
         let mut numbers: BTreeMap<&str, usize> = keys.zip(0..).collect();
@@ -61,7 +66,7 @@ impl Dataset<'_> {
             }
             if !self.is_twice(key, facts) {
                 list.fields.fields[number].wording =
-                    facts.iter().find_map(|fact| fact.wording(products));
+                    facts.iter().find_map(|fact| fact.wording(&self.product_names));
             }
         }
         for (batch, known) in &self.known {
@@ -88,11 +93,6 @@ impl Dataset<'_> {
         self.known.iter().any(|(batch, known)| {
             known.keys.contains(key) && !facts.iter().any(|fact| fact.batch.as_ref() == Some(batch))
         })
-    }
-
-    /// Products as questions and answers name them.
-    pub(super) fn product_names(&self) -> BTreeSet<String> {
-        self.facts.iter().filter_map(product_name).collect()
     }
 
     /// By batch: its product, where no other batch is of the same.
@@ -145,7 +145,7 @@ impl Fact {
 }
 
 /// The product that a pair names: in its question, or as its answer.
-fn product_name(fact: &Fact) -> Option<String> {
+pub(super) fn product_name(fact: &Fact) -> Option<String> {
     let topic = fact.topic.as_ref()?;
     if !topic.by_batch {
         return Some(topic.subject.clone());

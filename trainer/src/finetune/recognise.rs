@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::FieldIndex;
+use shared::{FieldIndex, singular};
 
 use crate::corpus::{Field, Grammar, Kind};
 use crate::data::Pair;
@@ -235,14 +235,6 @@ fn content_words(text: &str, left_out: &[&[&str]]) -> Vec<String> {
         words.filter(|word| !left_out.iter().any(|list| list.contains(&word.as_str()))).collect();
     words.sort_unstable();
     words
-}
-
-fn singular(word: &str) -> String {
-    match (word.strip_suffix("ies"), word.strip_suffix('s')) {
-        (Some(stem), _) if stem.len() > 1 => format!("{stem}y"),
-        (None, Some(stem)) if stem.len() > 2 && !stem.ends_with('s') => stem.to_owned(),
-        _ => word.to_owned(),
-    }
 }
 
 /// Lower case, single spaces, no final mark.
