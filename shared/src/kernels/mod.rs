@@ -44,16 +44,16 @@ pub(crate) type Code = i8;
 
 /// 32 quantized activations.
 #[derive(Clone, Copy)]
-#[cfg_attr(target_arch = "wasm32", repr(C, align(64)))]
-#[cfg_attr(not(target_arch = "wasm32"), repr(C, align(8)))]
+#[repr(C, align(8))]
 pub(crate) struct ActBlock {
     pub codes: [[Code; QUAD]; QUADS],
-    /// What WebAssembly multiplies with 4-bit weights.
-    #[cfg(target_arch = "wasm32")]
-    pub nibbles: nibbles::Factors,
     pub scale: f32,
     /// Sum of the codes: what a constant added to every weight code adds to a product.
+    #[cfg(not(target_arch = "wasm32"))]
     pub sum: i32,
+    /// Start value of a product: 0, but for [`nibbles::factors`].
+    #[cfg(target_arch = "wasm32")]
+    pub start: i32,
 }
 
 impl ActBlock {
@@ -63,10 +63,11 @@ impl ActBlock {
             codes: std::array::from_fn(|quad| {
                 std::array::from_fn(|k| Code::from(codes[quad * QUAD + k]))
             }),
-            #[cfg(target_arch = "wasm32")]
-            nibbles: nibbles::Factors::new(codes),
             scale,
+            #[cfg(not(target_arch = "wasm32"))]
             sum: codes.iter().map(|code| i32::from(*code)).sum(),
+            #[cfg(target_arch = "wasm32")]
+            start: 0,
         }
     }
 }
@@ -79,6 +80,9 @@ pub(crate) struct Activations {
     blocks: Vec<ActBlock>,
     per_token: usize,
     tokens: usize,
+    /// Made when a matrix of 4-bit codes first needs them.
+    #[cfg(target_arch = "wasm32")]
+    factors: std::cell::OnceCell<Box<Activations>>,
 }
 
 impl Activations {
@@ -96,7 +100,18 @@ impl Activations {
         for (values, blocks) in tiles {
             kernels.quantize(values, width, blocks);
         }
-        Self { blocks, per_token: width / BLOCK, tokens: values.len() / width }
+        Self::from_blocks(blocks, width / BLOCK)
+    }
+
+    /// Activations of blocks that stand in tiles already, `per_token` of them a token.
+    fn from_blocks(blocks: Vec<ActBlock>, per_token: usize) -> Self {
+        Self {
+            tokens: blocks.len() / per_token,
+            blocks,
+            per_token,
+            #[cfg(target_arch = "wasm32")]
+            factors: std::cell::OnceCell::new(),
+        }
     }
 
     pub fn tokens(&self) -> usize {
@@ -107,6 +122,15 @@ impl Activations {
     #[inline(always)]
     fn tile<const T: usize>(&self, first: usize) -> &[[ActBlock; T]] {
         self.blocks[first * self.per_token..(first + T) * self.per_token].as_chunks().0
+    }
+
+    /// [`nibbles::factors`] of every block.
+    #[cfg(target_arch = "wasm32")]
+    fn factors(&self) -> &Self {
+        self.factors.get_or_init(|| {
+            let blocks = self.blocks.iter().map(nibbles::factors).collect();
+            Box::new(Self::from_blocks(blocks, self.per_token))
+        })
     }
 }
 
@@ -221,10 +245,13 @@ fn store<const T: usize>(
     first: usize,
     token: usize,
 ) {
-    let count = ROWS.min(rows - first);
     for (t, values) in tile.iter().enumerate() {
-        let start = (token + t) * rows + first;
-        out[start..start + count].copy_from_slice(&values[..count]);
+        let out = &mut out[(token + t) * rows + first..(token + t + 1) * rows];
+        match out.first_chunk_mut() {
+            // Of known length: in WebAssembly a copy of any length is a call.
+            Some(out) => *out = *values,
+            None => out.copy_from_slice(&values[..out.len()]),
+        }
     }
 }
 

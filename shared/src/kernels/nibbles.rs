@@ -11,31 +11,17 @@
 //! bits; all else is exact in 32. The topmost code of a lane is signed, the others are not: they
 //! are packed with 8 added, which the start value of a sum takes away again.
 
-use crate::quant::BLOCK;
+use super::ActBlock;
 
-/// The factors of 32 activations.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C)]
-pub(crate) struct Factors {
-    /// `[place][lane]`: lane `j` has inputs `j`, `j + 8`, `j + 16` and `j + 24`.
-    pub lanes: [[i16; BLOCK / 4]; 4],
-    /// Start value of a sum.
-    pub start: i32,
-}
-
-impl Factors {
-    /// The factors of activation codes within `-127..=127`.
-    #[inline(always)]
-    pub fn new(codes: &[i8; BLOCK]) -> Self {
-        let added = codes[..3 * BLOCK / 4].iter().map(|code| i32::from(*code)).sum::<i32>();
-        let a = |place: usize, lane: usize| i16::from(codes[lane + 8 * place]);
-        let factor = |place: usize, lane: usize| match place {
-            0 => a(0, lane),
-            _ => a(place, lane) - 16 * a(place - 1, lane),
-        };
-        Self {
-            lanes: std::array::from_fn(|place| std::array::from_fn(|lane| factor(place, lane))),
-            start: -8 * added,
-        }
+/// What four-bit codes are multiplied with, in place of the activations themselves: lane `j` of
+/// place `i` stands where input `8 i + j` stood.
+pub(super) fn factors(block: &ActBlock) -> ActBlock {
+    let mut factors = *block;
+    let codes = block.codes.as_flattened();
+    for (factor, lower) in factors.codes.as_flattened_mut()[8..].iter_mut().zip(codes) {
+        *factor -= 16 * lower;
     }
+    let added: i32 = codes[..24].iter().map(|code| i32::from(*code)).sum();
+    factors.start = -8 * added;
+    factors
 }

@@ -9,7 +9,9 @@
 //! ```
 //! A 32-byte load holds the same four inputs of eight rows; multiplied with those four
 //! activations, repeated, and summed in pairs it leaves one lane per row, so that no kernel adds
-//! across lanes until a block ends. [`Block4`] halves that, see [`place4`].
+//! across lanes until a block ends. WebAssembly multiplies pairs of 16-bit lanes: there a line is
+//! inputs 0 and 1 of the eight rows, then inputs 2 and 3. [`Block4`] halves a line, see
+//! [`place4`].
 //!
 //! Scales are f32, converted once. A matrix of 8-bit codes takes 9/8 byte a weight (1.06 times
 //! its Q8_0 blocks), one of 4-bit codes 5/8 (1.11 times its Q4_0 blocks).
@@ -49,17 +51,30 @@ impl PackedBlock for Block8 {
     fn set(&mut self, row: usize, block: &RowBlock) {
         self.scales[row] = block.scale;
         for (line, quad) in self.codes.iter_mut().zip(block.codes.as_chunks::<QUAD>().0) {
-            line[row * QUAD..(row + 1) * QUAD].copy_from_slice(quad);
+            for (index, inputs) in quad.as_chunks::<TOGETHER>().0.iter().enumerate() {
+                line[place8(row, index)..][..TOGETHER].copy_from_slice(inputs);
+            }
         }
     }
 
     fn get(&self, row: usize) -> RowBlock {
         let mut block = RowBlock { scale: self.scales[row], codes: [0; BLOCK] };
         for (line, quad) in self.codes.iter().zip(block.codes.as_chunks_mut::<QUAD>().0) {
-            quad.copy_from_slice(&line[row * QUAD..(row + 1) * QUAD]);
+            for (index, inputs) in quad.as_chunks_mut::<TOGETHER>().0.iter_mut().enumerate() {
+                inputs.copy_from_slice(&line[place8(row, index)..][..TOGETHER]);
+            }
         }
         block
     }
+}
+
+/// Inputs of a row that stand side by side in a line of a [`Block8`].
+const TOGETHER: usize = if cfg!(target_arch = "wasm32") { 2 } else { QUAD };
+
+/// Where in a line the `index`-th [`TOGETHER`] inputs of a row stand.
+#[inline(always)]
+fn place8(row: usize, index: usize) -> usize {
+    (index * ROWS + row) * TOGETHER
 }
 
 /// 4-bit codes.
