@@ -41,12 +41,12 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, marks answers with values that
 //! no record states, and by the words of a question tells which field it asks for: what the model
-//! refuses although it is on record is asked once more ([`Session::answer_guarded`]). The
-//! [`AdapterRecord`] says which data, base, recipe and seed made the adapter,
-//! and [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how
-//! readily the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An [`Assessment`]
-//! puts all that into one mark under the answer, an [`AuditRecord`] keeps question and answer, and a
-//! [`FeedbackRecord`] what a reader says to it.
+//! refuses although it is on record is asked once more. The [`AdapterRecord`] says which data, base,
+//! recipe and seed made the adapter, and [`AdapterRecord::check`] whether it fits the base at hand;
+//! its [`RefusalBias`] says how readily the model refuses, and its [`UndecidedRule`] how unsure is
+//! too unsure. An [`Assessment`] puts all that into one mark under the answer; an [`Inquiry`] is the
+//! whole course from what was typed to that mark. An [`AuditRecord`] keeps question and answer, and
+//! a [`FeedbackRecord`] what a reader says to it.
 //!
 //! # Trust in bytes
 //!
@@ -64,6 +64,7 @@ mod feedback;
 mod gguf;
 mod guard;
 mod hash;
+mod inquiry;
 mod kernels;
 mod linear;
 mod lora;
@@ -98,6 +99,7 @@ pub use guard::{
     GuardVerdict, KnownField, Reading, identifier_words, singular,
 };
 pub use hash::sha256_hex;
+pub use inquiry::{Inquiry, Outcome, Progress, Safeguards};
 pub use kernels::kernel_names;
 pub use linear::Linear;
 pub use lora::{ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, LoraConfig, LoraPair};

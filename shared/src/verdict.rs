@@ -84,8 +84,8 @@ impl Assessment {
     /// outweighs everything else.
     ///
     /// `read_as` is the question that was answered, where it was read once more
-    /// ([`Session::answer_guarded`](crate::Session::answer_guarded)). The words of the first chose
-    /// it: that its answer agrees with them says nothing.
+    /// ([`Guard::second_reading`]). The words of the first chose it: that its answer agrees with
+    /// them says nothing.
     pub fn of(
         guard: Option<&Guard>,
         rule: Option<&UndecidedRule>,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, AnswerTrie, Base, GUARD_FILE, Guard,
     GuardList, INDEX_FILE, Model, PromptFormat, RECORD_FILE, REPORT_FILE, REPORT_JSON_FILE,
-    RankSlice, RefusalBias, Session, UndecidedRule,
+    RankSlice, RefusalBias, Safeguards, Session, UndecidedRule,
 };
 
 use crate::input::read_input;
@@ -61,6 +61,16 @@ impl Served {
         let mut session = Session::new(self.model.clone(), self.prompt.clone())?;
         session.set_refusal_bias(self.refusal_bias.as_ref());
         Ok(session)
+    }
+
+    /// What its questions and answers are held against; with `approved`, in approved-answers mode,
+    /// where the adapter permits it.
+    pub fn safeguards(&self, approved: bool) -> Safeguards<'_> {
+        Safeguards {
+            guard: self.guard.as_ref(),
+            undecided: self.undecided.as_ref(),
+            approved: self.approved.as_ref().filter(|_| approved),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::quant::BLOCK;
 use crate::quant::packed::{Block4, Block8, Matrix, Packed, QUAD, QUADS, ROWS};
 
 mod exp;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod nibbles;
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -51,7 +51,7 @@ pub(crate) struct ActBlock {
     /// Sum of the codes: what a constant added to every weight code adds to a product.
     #[cfg(not(target_arch = "wasm32"))]
     pub sum: i32,
-    /// Start value of a product: 0, but for [`nibbles::factors`].
+    /// Start value of a product: 0, but for factors of 4-bit weights (`nibbles.rs`).
     #[cfg(target_arch = "wasm32")]
     pub start: i32,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Activations {
     per_token: usize,
     tokens: usize,
     /// Made when a matrix of 4-bit codes first needs them.
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     factors: std::cell::OnceCell<Box<Activations>>,
 }
 
@@ -109,7 +109,7 @@ impl Activations {
             tokens: blocks.len() / per_token,
             blocks,
             per_token,
-            #[cfg(target_arch = "wasm32")]
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             factors: std::cell::OnceCell::new(),
         }
     }
@@ -125,7 +125,7 @@ impl Activations {
     }
 
     /// [`nibbles::factors`] of every block.
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     fn factors(&self) -> &Self {
         self.factors.get_or_init(|| {
             let blocks = self.blocks.iter().map(nibbles::factors).collect();

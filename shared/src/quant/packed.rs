@@ -20,7 +20,7 @@ use super::{BLOCK, RowBlock};
 
 /// Rows interleaved in a group.
 pub(crate) const ROWS: usize = 8;
-/// Consecutive inputs of a row that stand together.
+/// Inputs of every row in a line.
 pub(crate) const QUAD: usize = 4;
 /// Quads in a block.
 pub(crate) const QUADS: usize = BLOCK / QUAD;

@@ -4,9 +4,8 @@ use std::{fs, path::Path};
 
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Answer, AnswerVerdict, Assessment,
-    ConfidenceScore, GUARD_FILE, Guard, GuardList, GuardVerdict, Model, RECORD_FILE, REFUSAL,
-    RankSlice, SamplerConfig, Session, SoloExchange, UndecidedRule, WITHHELD, logits_digest,
-    self_test_tokens,
+    GUARD_FILE, Guard, GuardList, Inquiry, Model, RECORD_FILE, RankSlice, Safeguards,
+    SamplerConfig, Session, SoloExchange, UndecidedRule, WITHHELD, logits_digest, self_test_tokens,
 };
 
 use crate::{site::Site, webdriver::Shown};
@@ -43,35 +42,22 @@ impl Native {
     /// What the page must show for a question.
     pub fn ask(&mut self, question: &str, sampler: SamplerConfig) -> Shown {
         let adapter = format!("Adapter {}", self.version);
-        let reading = self.guard.read(question);
-        let question = &reading.question;
-        if let GuardVerdict::Unknown(_) = self.guard.check(question) {
-            return Shown {
-                outcome: "not-asked".into(),
-                text: REFUSAL.into(),
-                adapter,
-                verdict: code(AnswerVerdict::UnknownBatch),
-                confidence: None,
-                unverified: String::new(),
-            };
-        }
-        let guard = Some(&self.guard);
-        let (answer, read_as) =
-            self.session.answer_guarded(guard, question, &sampler, None).expect("an answer");
-        let rule = self.rule.as_ref();
-        let found =
-            Assessment::of(guard, rule, question, read_as.as_deref(), &answer.text, answer.scores);
-        let score = rule.map_or(ConfidenceScore::MinProbability, |rule| rule.score);
+        let safeguards =
+            Safeguards { guard: Some(&self.guard), undecided: self.rule.as_ref(), approved: None };
+        let inquiry = Inquiry::new(&mut self.session, safeguards, question, sampler);
+        let outcome = inquiry.and_then(Inquiry::finish).expect("an answer");
+        let confidence = outcome.confidence.map(|confidence| confidence.to_string());
+        let Assessment { verdict, unverified, .. } = outcome.assessment;
         Shown {
-            outcome: "answered".into(),
-            text: match found.verdict {
+            outcome: if outcome.unasked.is_some() { "not-asked" } else { "answered" }.into(),
+            text: match verdict {
                 AnswerVerdict::Unverified => WITHHELD.to_owned(),
-                _ => answer.text.trim_start().to_owned(),
+                _ => outcome.answer.trim_start().to_owned(),
             },
             adapter,
-            verdict: code(found.verdict),
-            confidence: Some(answer.scores.get(score).to_string()),
-            unverified: found.unverified.join(", "),
+            verdict: code(verdict),
+            confidence,
+            unverified: unverified.join(", "),
         }
     }
 

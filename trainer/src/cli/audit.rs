@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args as ClapArgs, Subcommand};
 use shared::{
-    ADAPTER_MODEL, AuditBreak, AuditChain, AuditEvent, AuditHead, AuditRecord, Decoding,
-    GuardVerdict, MAX_AUDIT_LINE, REFUSAL, Session, StopReason, sha256_hex,
+    ADAPTER_MODEL, AuditBreak, AuditChain, AuditEvent, AuditHead, AuditRecord, Decoding, Inquiry,
+    MAX_AUDIT_LINE, Progress, Session, StopReason, sha256_hex,
 };
 
 use crate::adapter_dir::{AdapterDir, Served};
@@ -158,40 +158,45 @@ fn difference(
     session: &mut Session,
     event: &AuditEvent,
 ) -> Result<Option<String>> {
-    let approved = match event.decoding {
-        Decoding::Free => None,
-        Decoding::Approved if served.approved.is_none() => {
-            bail!("it was given in approved-answers mode, which this adapter does not permit")
+    let approved = event.decoding == Decoding::Approved;
+    ensure!(
+        !approved || served.approved.is_some(),
+        "it was given in approved-answers mode, which this adapter does not permit"
+    );
+    let was =
+        |stop: Option<StopReason>| if stop.is_some() { "answered" } else { "refused unasked" };
+    let differs = |now: String| {
+        Some(format!(
+            "{:?} was {} {:?}, and now {now}",
+            event.question,
+            was(event.stop),
+            event.answer
+        ))
+    };
+    let (safeguards, sampler) = (served.safeguards(approved), event.sampler.clone());
+    let mut inquiry = match Inquiry::new(session, safeguards, &event.question, sampler) {
+        Ok(inquiry) => inquiry,
+        Err(error) => return Ok(differs(format!("it cannot be asked: {error}"))),
+    };
+    // What the reader stopped comes again as far as it went.
+    let mut stopped = false;
+    let now = loop {
+        if event.stop == Some(StopReason::Cancelled)
+            && inquiry.read_as() == event.read_as.as_deref()
+            && inquiry.tokens().len() >= event.tokens.len()
+        {
+            stopped = true;
+            inquiry.cancel();
         }
-        Decoding::Approved => served.approved.as_ref(),
-    };
-    let reading = served.guard.as_ref().map(|guard| guard.read(&event.question));
-    let question = reading.as_ref().map_or(&event.question, |reading| &reading.question);
-    let Some(stop) = event.stop else {
-        let guard = served.guard.as_ref().map(|guard| guard.check(question));
-        let refused = matches!(guard, Some(GuardVerdict::Unknown(_))) && event.answer == REFUSAL;
-        return Ok((!refused).then(|| {
-            format!("{:?} was refused unasked, which this adapter does not do", event.question)
-        }));
-    };
-    // Stopped before it could be read once more, it was read once.
-    let once = stop == StopReason::Cancelled && event.read_as.is_none();
-    let guard = served.guard.as_ref().filter(|_| !once);
-    let (answer, read_as) = session.answer_guarded(guard, question, &event.sampler, approved)?;
-    let (tokens, text) = match stop {
-        // Stopped by the reader: it comes again as far as it went.
-        StopReason::Cancelled => {
-            let kept = event.tokens.len().min(answer.tokens.len());
-            let tokens = &answer.tokens[..kept];
-            (tokens, session.prompt().tokenizer().decode(tokens)?)
+        if let Progress::End(outcome) = inquiry.step()? {
+            break outcome;
         }
-        _ => (&answer.tokens[..], answer.text.clone()),
     };
-    let same_end = stop == StopReason::Cancelled || stop == answer.stop;
-    if tokens == event.tokens && same_end && text == event.answer && read_as == event.read_as {
-        return Ok(None);
-    }
-    Ok(Some(format!("{:?} was answered {:?}, and now {text:?}", event.question, event.answer)))
+    let same =
+        (&now.tokens, &now.answer, &now.read_as) == (&event.tokens, &event.answer, &event.read_as);
+    // The reader's Stop may have come with the last token that the limit allows.
+    let same_end = now.stop == event.stop || stopped && now.stop.is_some();
+    Ok(if same && same_end { None } else { differs(format!("{} {:?}", was(now.stop), now.answer)) })
 }
 
 /// Checks a log line by line and gives its end; `each` sees every line that holds.
@@ -226,7 +231,9 @@ fn read_log(path: &Path, mut each: impl FnMut(AuditRecord) -> Result<()>) -> Res
 #[cfg(test)]
 mod tests {
     use shared::testing::TinyBase;
-    use shared::{AnswerVerdict, AuditAdapter, AuditEngine, Base, Model, RankSlice, SamplerConfig};
+    use shared::{
+        AnswerVerdict, AuditAdapter, AuditEngine, Base, Model, REFUSAL, RankSlice, SamplerConfig,
+    };
 
     use super::*;
 
@@ -289,6 +296,10 @@ mod tests {
             ..given.clone()
         };
         assert_eq!(differs(&mut fixture, &stopped), None);
+        // Stop came with the last token that the limit allows.
+        let at_the_limit = AuditEvent { stop: Some(StopReason::Cancelled), ..given.clone() };
+        assert_eq!(given.stop, Some(StopReason::MaxTokens));
+        assert_eq!(differs(&mut fixture, &at_the_limit), None);
         let refused = AuditEvent {
             question: "Yield of VOY757?".into(),
             answer: REFUSAL.into(),
@@ -312,15 +323,16 @@ mod tests {
         let only = shared::AnswerTrie::new(&[REFUSAL.to_owned()].into(), &fixture.served.prompt);
         fixture.served.approved = Some(std::sync::Arc::new(only.unwrap()));
         let sampler = SamplerConfig { max_new_tokens: 64, ..SamplerConfig::exact() };
-        let (guard, approved) = (fixture.served.guard.as_ref(), fixture.served.approved.as_ref());
-        let (answer, read_as) =
-            fixture.session.answer_guarded(guard, "voy756 yield", &sampler, approved).unwrap();
-        assert_eq!(read_as.as_deref(), Some("What is the yield of VOY756?"));
+        let safeguards = fixture.served.safeguards(true);
+        let inquiry =
+            Inquiry::new(&mut fixture.session, safeguards, "voy756 yield", sampler.clone());
+        let outcome = inquiry.unwrap().finish().unwrap();
+        assert_eq!(outcome.read_as.as_deref(), Some("What is the yield of VOY756?"));
         let given = AuditEvent {
-            read_as,
-            answer: answer.text,
-            tokens: answer.tokens,
-            stop: Some(answer.stop),
+            read_as: outcome.read_as,
+            answer: outcome.answer,
+            tokens: outcome.tokens,
+            stop: outcome.stop,
             sampler,
             decoding: Decoding::Approved,
             ..event(&mut fixture, "voy756 yield", 7)
@@ -354,6 +366,9 @@ mod tests {
             event.tokens.pop();
         });
         spoil(|event| (event.stop, event.answer) = (None, REFUSAL.into()));
+        spoil(|event| event.question = "a <|end|> b".into());
+        // Today's guard refuses it unasked.
+        spoil(|event| event.question = "Yield of VOY757?".into());
     }
 
     #[test]

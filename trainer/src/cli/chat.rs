@@ -10,8 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
 use shared::{
-    Assessment, Guard, GuardVerdict, REFUSAL, SamplerConfig, Session, Step, StopReason,
-    UndecidedRule,
+    Guard, Inquiry, Progress, Safeguards, SamplerConfig, Session, StopReason, UndecidedRule,
 };
 
 use crate::adapter_dir::AdapterDir;
@@ -141,89 +140,65 @@ impl Chat {
     }
 
     fn answer(&mut self, question: &str, mut out: impl Write, mut side: impl Write) -> Result<()> {
-        let reading = self.guard.as_ref().map(|guard| guard.read(question));
-        let question = reading.as_ref().map_or(question, |reading| &reading.question);
-        for correction in reading.iter().flat_map(|reading| &reading.corrections) {
+        let start = Instant::now();
+        let guard = self.guard.as_ref();
+        let safeguards = Safeguards { guard, undecided: self.undecided.as_ref(), approved: None };
+        let mut inquiry =
+            Inquiry::new(&mut self.session, safeguards, question, self.sampler.clone())?;
+        for correction in inquiry.corrections() {
             writeln!(side, "  [read {:?} as {:?}]", correction.written, correction.read)?;
         }
-        if let Some(GuardVerdict::Unknown(words)) = self.guard.as_ref().map(|g| g.check(question)) {
-            writeln!(out, "{REFUSAL}")?;
+        let outcome = loop {
+            if self.stop.requested.load(Ordering::SeqCst) {
+                inquiry.cancel();
+            }
+            match inquiry.step()? {
+                Progress::Token { text } if !text.is_empty() => {
+                    write!(out, "{text}")?;
+                    out.flush()?;
+                }
+                Progress::Token { .. } | Progress::Question { .. } => {}
+                Progress::ReadAs(again) => {
+                    writeln!(side, "  [refused at first, then read as {again:?}]")?;
+                }
+                Progress::End(outcome) => break outcome,
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        writeln!(out, "{}", outcome.held_back)?;
+        out.flush()?;
+        if let Some(words) = &outcome.unasked {
             let why = match &words[..] {
                 [] => "the question names no batch or product".to_owned(),
                 words => format!("no record has {}", words.join(", ")),
             };
             writeln!(side, "  [guard: {why}; the model was not asked]")?;
-            for word in &words {
-                let nearest = self.guard.as_ref().map_or_else(Vec::new, |g| g.nearest(word));
+            for word in words {
+                let nearest = guard.map_or_else(Vec::new, |guard| guard.nearest(word));
                 if !nearest.is_empty() {
                     writeln!(side, "  [did you mean {}?]", nearest.join(" or "))?;
                 }
             }
             return Ok(());
         }
-        let start = Instant::now();
-        let (mut stop, mut answer, mut shown) = self.stream(question, &mut out)?;
-        let read_as = self.session.second_reading(self.guard.as_ref(), question)?;
-        if let Some(again) = &read_as {
-            writeln!(side, "  [refused at first, then read as {again:?}]")?;
-            (stop, answer, shown) = self.stream(again, &mut out)?;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        writeln!(out, "{}", &answer[shown..])?;
-        out.flush()?;
-        let ended = match stop {
-            StopReason::EndToken => "",
-            StopReason::MaxTokens => ", cut at the longest answer",
-            StopReason::Context => ", cut where the context was full",
-            StopReason::Cancelled => ", stopped",
+        let ended = match outcome.stop {
+            Some(StopReason::MaxTokens) => ", cut at the longest answer",
+            Some(StopReason::Context) => ", cut where the context was full",
+            Some(StopReason::Cancelled) => ", stopped",
+            Some(StopReason::EndToken) | None => "",
         };
-        let tokens = self.session.tokens().len();
         writeln!(
             side,
-            "  [least certain token {:.1} %, {tokens} tokens in {seconds:.2} s{ended}]",
-            100.0 * self.session.scores().min_probability,
+            "  [least certain token {:.1} %, {} tokens in {seconds:.2} s{ended}]",
+            100.0 * outcome.scores.min_probability,
+            outcome.tokens.len(),
         )?;
-        let (guard, rule) = (self.guard.as_ref(), self.undecided.as_ref());
-        let scores = self.session.scores();
-        let found = Assessment::of(guard, rule, question, read_as.as_deref(), &answer, scores);
-        writeln!(side, "  [{}]", found.verdict.explanation())?;
-        if !found.unverified.is_empty() {
-            writeln!(
-                side,
-                "  [not verified: no record of the batch states {}]",
-                found.unverified.join(", ")
-            )?;
+        writeln!(side, "  [{}]", outcome.assessment.verdict.explanation())?;
+        let unverified = outcome.assessment.unverified.join(", ");
+        if !unverified.is_empty() {
+            writeln!(side, "  [not verified: no record of the batch states {unverified}]")?;
         }
         Ok(())
-    }
-
-    /// Asks a question and writes its answer as it comes; how it ended, the answer, and how many
-    /// bytes of it are written. What may become the refusal is held back: the question may have to
-    /// be read once more.
-    fn stream(
-        &mut self,
-        question: &str,
-        mut out: impl Write,
-    ) -> Result<(StopReason, String, usize)> {
-        self.session.ask(question, self.sampler.clone())?;
-        let (mut answer, mut shown) = (String::new(), 0);
-        loop {
-            if self.stop.requested.load(Ordering::SeqCst) {
-                self.session.cancel();
-            }
-            match self.session.step()? {
-                Step::Token { text, .. } => {
-                    answer += &text;
-                    if !REFUSAL.starts_with(answer.trim()) {
-                        write!(out, "{}", &answer[shown..])?;
-                        out.flush()?;
-                        shown = answer.len();
-                    }
-                }
-                Step::Question { .. } => {}
-                Step::End(stop) => return Ok((stop, answer, shown)),
-            }
-        }
     }
 }
 
@@ -253,7 +228,7 @@ fn stop_on_ctrl_c() -> Result<Arc<Stop>> {
 #[cfg(test)]
 mod tests {
     use shared::testing::TinyBase;
-    use shared::{Base, GuardList, Model, RankSlice};
+    use shared::{Base, GuardList, Model, REFUSAL, RankSlice};
 
     use super::*;
 

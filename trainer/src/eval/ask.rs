@@ -5,7 +5,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use shared::{
-    AnswerVerdict, Assessment, FieldEvidence, GuardVerdict, REFUSAL, SamplerConfig, Scores, Session,
+    AnswerVerdict, FieldEvidence, Inquiry, Outcome, Safeguards, SamplerConfig, Scores, Session,
 };
 
 use crate::adapter_dir::Served;
@@ -108,32 +108,19 @@ fn ask(
     question: &str,
     settings: &Settings,
 ) -> Result<Reply> {
-    let guard = served.guard.as_ref().filter(|_| settings.guard);
-    let reading = guard.map(|guard| guard.read(question));
-    let question = reading.as_ref().map_or(question, |reading| &reading.question);
-    if let Some(GuardVerdict::Unknown(guarded)) = guard.map(|guard| guard.check(question)) {
-        return Ok(Reply {
-            text: REFUSAL.to_owned(),
-            guarded,
-            scores: Scores::NOTHING_SAID,
-            mark: AnswerVerdict::UnknownBatch,
-            tokens: 0,
-            unverified: Vec::new(),
-            evidence: FieldEvidence::Unclear,
-        });
-    }
-    let approved = served.approved.as_ref().filter(|_| settings.approved);
-    let (answer, read_as) = session.answer_guarded(guard, question, &settings.sampler, approved)?;
-    let rule = served.undecided.as_ref();
-    let found =
-        Assessment::of(guard, rule, question, read_as.as_deref(), &answer.text, answer.scores);
+    let safeguards = Safeguards {
+        guard: served.guard.as_ref().filter(|_| settings.guard),
+        ..served.safeguards(settings.approved)
+    };
+    let inquiry = Inquiry::new(session, safeguards, question, settings.sampler.clone())?;
+    let Outcome { answer, unasked, scores, tokens, assessment, .. } = inquiry.finish()?;
     Ok(Reply {
-        text: answer.text,
-        guarded: Vec::new(),
-        scores: answer.scores,
-        mark: found.verdict,
-        tokens: answer.tokens.len(),
-        unverified: found.unverified,
-        evidence: found.evidence,
+        text: answer,
+        guarded: unasked.unwrap_or_default(),
+        scores,
+        mark: assessment.verdict,
+        tokens: tokens.len(),
+        unverified: assessment.unverified,
+        evidence: assessment.evidence,
     })
 }
