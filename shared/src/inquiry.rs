@@ -78,9 +78,9 @@ pub struct Outcome {
     pub confidence: Option<f32>,
     /// Why it ended; `None` if the model was not asked.
     pub stop: Option<StopReason>,
-    /// The unknown words for which the model was not asked, none if the question names nothing;
-    /// `None` if it was asked.
-    pub unasked: Option<Vec<String>>,
+    /// The unknown words for which the model was not asked; none if the question names nothing, or
+    /// was asked.
+    pub unknown: Vec<String>,
     /// Slips that were mended before the question was read.
     pub corrections: Vec<Correction>,
     /// The words in which it was asked once more.
@@ -127,8 +127,8 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
     /// # Errors
     /// As [`Session::step`].
     pub fn step(&mut self) -> Result<Progress> {
-        if self.unasked.is_some() {
-            return Ok(Progress::End(self.refused_unasked()));
+        if let Some(unknown) = &self.unasked {
+            return Ok(Progress::End(self.refused_unasked(unknown)));
         }
         match self.session.step()? {
             Step::Token { text, .. } => {
@@ -224,14 +224,14 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             scores,
             confidence: said.then(|| scores.get(score)),
             stop: Some(stop),
-            unasked: None,
+            unknown: Vec::new(),
             corrections: self.reading.corrections.clone(),
             read_as: self.read_as.clone(),
             assessment,
         }
     }
 
-    fn refused_unasked(&self) -> Outcome {
+    fn refused_unasked(&self, unknown: &[String]) -> Outcome {
         Outcome {
             answer: REFUSAL.to_owned(),
             held_back: REFUSAL.to_owned(),
@@ -239,7 +239,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             scores: Scores::NOTHING_SAID,
             confidence: None,
             stop: None,
-            unasked: self.unasked.clone(),
+            unknown: unknown.to_vec(),
             corrections: self.reading.corrections.clone(),
             read_as: None,
             assessment: Assessment {
@@ -368,7 +368,7 @@ mod tests {
         let inquiry = Inquiry::new(&mut session, safeguards, "yield of VOY757", at_most(9));
         let (shown, _, outcome) = run(inquiry.unwrap());
         assert_eq!((shown.as_str(), outcome.answer.as_str()), (REFUSAL, REFUSAL));
-        assert_eq!(outcome.unasked.as_deref(), Some(&["VOY757".to_owned()][..]));
+        assert_eq!(outcome.unknown, ["VOY757"]);
         assert_eq!((outcome.stop, outcome.confidence), (None, None));
         assert_eq!(outcome.assessment.verdict, AnswerVerdict::UnknownBatch);
         assert!(session.tokens().is_empty());

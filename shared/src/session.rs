@@ -190,7 +190,7 @@ impl<E: Exchange> Session<E> {
     ///
     /// # Errors
     /// As [`Self::ask`].
-    pub fn ask_among(
+    pub(crate) fn ask_among(
         &mut self,
         question: &str,
         sampler: SamplerConfig,

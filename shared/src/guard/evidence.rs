@@ -159,9 +159,9 @@ impl Guard {
     /// The question in the records' own words, for a model that refused it although the question
     /// names one batch, no unknown one, and one field that this batch has. `None` otherwise.
     ///
-    /// Words that are left over don't keep it from that: of 37 refused questions with such words about
-    /// a field on record, 33 meant that field (sample and sterile plant, tests and validation, counted
-    /// with a prototype).
+    /// Words that are left over don't keep it from that: of 37 refused questions with such words
+    /// about a field on record, 33 meant that field (sample and sterile plant, tests and validation,
+    /// counted with a prototype).
     pub fn second_reading(&self, question: &str, answer: &str) -> Option<String> {
         if answer.trim() != REFUSAL {
             return None;

@@ -49,7 +49,7 @@ impl Native {
         let confidence = outcome.confidence.map(|confidence| confidence.to_string());
         let Assessment { verdict, unverified, .. } = outcome.assessment;
         Shown {
-            outcome: if outcome.unasked.is_some() { "not-asked" } else { "answered" }.into(),
+            outcome: if outcome.stop.is_none() { "not-asked" } else { "answered" }.into(),
             text: match verdict {
                 AnswerVerdict::Unverified => WITHHELD.to_owned(),
                 _ => outcome.answer.trim_start().to_owned(),

@@ -167,25 +167,25 @@ impl Chat {
         let seconds = start.elapsed().as_secs_f64();
         writeln!(out, "{}", outcome.held_back)?;
         out.flush()?;
-        if let Some(words) = &outcome.unasked {
-            let why = match &words[..] {
+        let Some(stop) = outcome.stop else {
+            let why = match &outcome.unknown[..] {
                 [] => "the question names no batch or product".to_owned(),
                 words => format!("no record has {}", words.join(", ")),
             };
             writeln!(side, "  [guard: {why}; the model was not asked]")?;
-            for word in words {
+            for word in &outcome.unknown {
                 let nearest = guard.map_or_else(Vec::new, |guard| guard.nearest(word));
                 if !nearest.is_empty() {
                     writeln!(side, "  [did you mean {}?]", nearest.join(" or "))?;
                 }
             }
             return Ok(());
-        }
-        let ended = match outcome.stop {
-            Some(StopReason::MaxTokens) => ", cut at the longest answer",
-            Some(StopReason::Context) => ", cut where the context was full",
-            Some(StopReason::Cancelled) => ", stopped",
-            Some(StopReason::EndToken) | None => "",
+        };
+        let ended = match stop {
+            StopReason::EndToken => "",
+            StopReason::MaxTokens => ", cut at the longest answer",
+            StopReason::Context => ", cut where the context was full",
+            StopReason::Cancelled => ", stopped",
         };
         writeln!(
             side,

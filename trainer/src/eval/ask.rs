@@ -113,10 +113,10 @@ fn ask(
         ..served.safeguards(settings.approved)
     };
     let inquiry = Inquiry::new(session, safeguards, question, settings.sampler.clone())?;
-    let Outcome { answer, unasked, scores, tokens, assessment, .. } = inquiry.finish()?;
+    let Outcome { answer, unknown, scores, tokens, assessment, .. } = inquiry.finish()?;
     Ok(Reply {
         text: answer,
-        guarded: unasked.unwrap_or_default(),
+        guarded: unknown,
         scores,
         mark: assessment.verdict,
         tokens: tokens.len(),

@@ -1,8 +1,7 @@
 //! One answer, token by token.
 
 use shared::{
-    Assessment, AuditEvent, Decoding, Error, Guard, Inquiry, Progress, Safeguards, SamplerConfig,
-    StopReason,
+    Assessment, AuditEvent, Decoding, Error, Guard, Inquiry, Progress, SamplerConfig, StopReason,
 };
 
 use super::{inbox::Inbox, load::Answering, ranks::answer_failed, scope};
@@ -19,8 +18,8 @@ pub struct How {
     pub decoding: Decoding,
 }
 
-/// Answers the question `asked` and posts everything about it. Between two tokens the worker gives way, so
-/// that a Stop in `inbox` ends the answer there.
+/// Answers the question `asked` and posts everything about it. Between two tokens the worker gives
+/// way, so that a Stop in `inbox` ends the answer there.
 pub async fn answer(
     answering: Option<Answering<'_>>,
     inbox: &Inbox,
@@ -33,9 +32,10 @@ pub async fn answer(
         scope::post(&ToPage::QuestionFailed { id, error });
         return;
     };
-    let approved = match how.decoding {
-        Decoding::Free => None,
-        Decoding::Approved if answering.approved.is_none() => {
+    let mut safeguards = answering.safeguards;
+    match how.decoding {
+        Decoding::Free => safeguards.approved = None,
+        Decoding::Approved if safeguards.approved.is_none() => {
             let reason = "this adapter brings no approved answers: switch to any answer in the \
                           answer settings"
                 .into();
@@ -43,10 +43,8 @@ pub async fn answer(
             scope::post(&ToPage::QuestionFailed { id, error });
             return;
         }
-        Decoding::Approved => answering.approved.as_ref(),
-    };
-    let (guard, undecided) = (answering.guard, answering.rule);
-    let safeguards = Safeguards { guard, undecided, approved };
+        Decoding::Approved => {}
+    }
     let started = scope::now_ms();
     let passed = || (scope::now_ms() - started) / 1000.0;
     let sampler = how.sampler.clone();
@@ -107,7 +105,8 @@ pub async fn answer(
         decoding: how.decoding,
     });
     let Some(stop) = outcome.stop else {
-        let unknown = outcome.unasked.unwrap_or_default();
+        let unknown = outcome.unknown;
+        let guard = safeguards.guard;
         let suggestions = unknown.iter().flat_map(|word| suggestions(guard, word)).collect();
         scope::post(&ToPage::Guarded { id, unknown, suggestions, event });
         return;

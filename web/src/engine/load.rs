@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::{try_join, try_join_all};
 use shared::{
-    AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Session, UndecidedRule,
+    AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Safeguards, Session,
 };
 
 use super::{
@@ -33,12 +33,8 @@ pub struct Answering<'a> {
     pub session: &'a mut Session<Lead>,
     /// The other ranks that compute it.
     pub ranks: &'a mut Ranks,
-    /// The list of known identifiers.
-    pub guard: Option<&'a Guard>,
-    /// When an answer counts as undecided.
-    pub rule: Option<&'a UndecidedRule>,
-    /// The adapter's own answers, where it brings them.
-    pub approved: Option<Arc<AnswerTrie>>,
+    /// All that the adapter brings to hold questions and answers against.
+    pub safeguards: Safeguards<'a>,
     /// For giving way between tokens.
     pub yielder: &'a Yielder,
     /// Who answers.
@@ -277,9 +273,11 @@ fn answering<'a>(ready: &'a mut Ready, program: &str, yielder: &'a Yielder) -> A
     Answering {
         session: &mut ready.session,
         ranks: &mut ready.ranks,
-        guard: ready.guard.as_ref(),
-        rule: ready.loaded.adapter.undecided.as_ref(),
-        approved: ready.approved.clone(),
+        safeguards: Safeguards {
+            guard: ready.guard.as_ref(),
+            undecided: ready.loaded.adapter.undecided.as_ref(),
+            approved: ready.approved.as_ref(),
+        },
         yielder,
         identity,
     }
