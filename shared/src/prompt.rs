@@ -71,6 +71,9 @@ impl PromptFormat {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_system(&self, system: &str) -> Result<Self> {
+        if system == self.system {
+            return Ok(self.clone());
+        }
         Self::new(&self.template, system, self.tokenizer.clone())
     }
 

@@ -1,13 +1,14 @@
 //! An adapter's four files, from the site or from this computer, read and checked.
 
+use js_sys::Uint8Array;
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, BaseHeader, Error, GUARD_FILE, Guard,
-    GuardList, RECORD_FILE, sha256_hex,
+    GuardList, RECORD_FILE,
 };
 use wasm_bindgen_futures::JsFuture;
 use web_sys::File;
 
-use super::fetch;
+use super::{fetch, hasher, library::Listed};
 use crate::{
     error::SiteError,
     protocol::{AdapterInfo, Origin},
@@ -23,6 +24,8 @@ pub struct AdapterFiles {
     pub config: Vec<u8>,
     /// `adapter_model.safetensors`.
     pub weights: Vec<u8>,
+    /// SHA-256 of the weights, hexadecimal.
+    pub weights_sha256: String,
     /// `lotwise.json`.
     pub record: Option<Vec<u8>>,
     /// `guard.json`.
@@ -33,11 +36,19 @@ impl AdapterFiles {
     /// The names of an adapter's files.
     pub const NAMES: [&str; 4] = [ADAPTER_CONFIG, RECORD_FILE, GUARD_FILE, ADAPTER_MODEL];
 
+    /// Takes a published file, which has been verified.
+    pub fn set_listed(&mut self, file: &Listed, bytes: Vec<u8>) {
+        self.set(file.name(), bytes, &file.entry.sha256);
+    }
+
     /// Takes the bytes of the file called `name`; other names than [`Self::NAMES`] are ignored.
-    pub fn set(&mut self, name: &str, bytes: Vec<u8>) {
+    fn set(&mut self, name: &str, bytes: Vec<u8>, sha256: &str) {
         match name {
             ADAPTER_CONFIG => self.config = bytes,
-            ADAPTER_MODEL => self.weights = bytes,
+            ADAPTER_MODEL => {
+                self.weights = bytes;
+                self.weights_sha256 = sha256.to_owned();
+            }
             RECORD_FILE => self.record = Some(bytes),
             GUARD_FILE => self.guard = Some(bytes),
             _ => {}
@@ -62,7 +73,8 @@ impl AdapterFiles {
             let buffer = JsFuture::from(file.array_buffer())
                 .await
                 .map_err(|error| bad(format!("{name} cannot be read: {}", fetch::words(&error))))?;
-            adapter.set(&name, js_sys::Uint8Array::new(&buffer).to_vec());
+            let bytes = Uint8Array::new(&buffer);
+            adapter.set(&name, bytes.to_vec(), &hasher::sha256(&bytes).await?);
         }
         Ok(adapter)
     }
@@ -89,7 +101,7 @@ impl ReadAdapter {
         let record = files.record.as_deref().map(AdapterRecord::parse).transpose().map_err(bad)?;
         let list = files.guard.as_deref().map(GuardList::parse).transpose().map_err(bad)?;
         let guard = list.as_ref().map(Guard::new).transpose().map_err(bad)?;
-        let sha256 = sha256_hex(&files.weights);
+        let sha256 = files.weights_sha256.clone();
         let info = AdapterInfo {
             version: published.map_or_else(|| sha256[..8].to_owned(), str::to_owned),
             origin: if published.is_some() { Origin::Published } else { Origin::Local },

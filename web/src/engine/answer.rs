@@ -1,7 +1,10 @@
 //! One answer, token by token.
 
+use std::sync::Arc;
+
 use shared::{
-    Assessment, AuditEvent, Decoding, Error, Guard, Inquiry, Progress, SamplerConfig, StopReason,
+    AnswerTrie, Assessment, AuditEvent, Decoding, Error, Guard, Inquiry, Progress, Safeguards,
+    SamplerConfig, StopReason,
 };
 
 use super::{inbox::Inbox, load::Answering, ranks::answer_failed, scope};
@@ -32,19 +35,18 @@ pub async fn answer(
         scope::post(&ToPage::QuestionFailed { id, error });
         return;
     };
-    let mut safeguards = answering.safeguards;
-    match how.decoding {
-        Decoding::Free => safeguards.approved = None,
-        Decoding::Approved if safeguards.approved.is_none() => {
-            let reason = "this adapter brings no approved answers: switch to any answer in the \
-                          answer settings"
-                .into();
+    let approved = match how.decoding {
+        Decoding::Free => Ok(None),
+        Decoding::Approved => approved(&answering).map(Some),
+    };
+    let safeguards = match approved {
+        Ok(approved) => Safeguards { approved, ..answering.safeguards },
+        Err(reason) => {
             let error = SiteError::QuestionRefused { reason };
             scope::post(&ToPage::QuestionFailed { id, error });
             return;
         }
-        Decoding::Approved => {}
-    }
+    };
     let started = scope::now_ms();
     let passed = || (scope::now_ms() - started) / 1000.0;
     let sampler = how.sampler.clone();
@@ -125,6 +127,16 @@ pub async fn answer(
         memory_bytes: scope::memory_bytes() + answering.ranks.memory_bytes(),
     };
     scope::post(&ToPage::Answered { id, summary, event });
+}
+
+/// The only possible answers, or why there are none.
+fn approved<'a>(answering: &Answering<'a>) -> Result<&'a Arc<AnswerTrie>, String> {
+    let Some(approved) = answering.approved else {
+        return Err("this adapter brings no approved answers: switch to any answer in the answer \
+                    settings"
+            .into());
+    };
+    approved.trie(answering.session.prompt()).map_err(|error| error.to_string())
 }
 
 fn show(id: QuestionId, text: String) {

@@ -162,7 +162,7 @@ async fn load(
     let mut builder: Option<ModelBuilder> = None;
     let mut merge_ms = 0.0;
     let adapter = adapter.map(|adapter| &adapter.adapter);
-    let (sha256, bytes) = fetch::read(url, &response, length as u64, |piece| {
+    let (sha256, bytes) = fetch::read_hashed(url, &response, length as u64, |piece| {
         ranks.pass_on(piece);
         let started = scope::now_ms();
         let pushed = stream.push(piece, &mut |gguf: &_, name, info, bytes| {

@@ -1,12 +1,11 @@
 //! Asking the server, and reading a response piece by piece: counted, bounded, hashed on the way.
 
 use js_sys::{Reflect, Uint8Array};
-use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
 
-use super::scope;
+use super::{hasher::Hasher, scope};
 use crate::error::SiteError;
 
 /// Why no response came.
@@ -49,8 +48,8 @@ pub async fn request(url: &str) -> Result<Response, NoResponse> {
     }
 }
 
-/// Hands the body of `response` to `on_piece` in order, and returns its SHA-256 (hexadecimal) and
-/// length. A body longer than `limit` bytes is refused before the surplus is handed on.
+/// Hands the body of `response` to `on_piece` in order, and returns its length. A body longer than
+/// `limit` bytes is refused before the surplus is handed on.
 ///
 /// # Errors
 /// `Corrupted` for a longer body, `Unreachable` where the connection breaks off, and whatever
@@ -59,15 +58,39 @@ pub async fn read(
     name: &str,
     response: &Response,
     limit: u64,
-    mut on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
+    on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
+) -> Result<u64, SiteError> {
+    read_into(name, response, limit, None, on_piece).await
+}
+
+/// [`read`], and SHA-256 of the body (hexadecimal) before its length.
+///
+/// # Errors
+/// As [`read`] and [`Hasher::finish`].
+pub async fn read_hashed(
+    name: &str,
+    response: &Response,
+    limit: u64,
+    on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
 ) -> Result<(String, u64), SiteError> {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new(limit)?;
+    let length = read_into(name, response, limit, Some(&mut hasher), on_piece).await?;
+    Ok((hasher.finish().await?, length))
+}
+
+async fn read_into(
+    name: &str,
+    response: &Response,
+    limit: u64,
+    mut hasher: Option<&mut Hasher>,
+    mut on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
+) -> Result<u64, SiteError> {
     let mut length = 0;
-    let mut piece = Vec::new();
+    let mut bytes = Vec::new();
     if let Some(stream) = response.body() {
         let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-        while let Some(view) = next_piece(name, &reader).await? {
-            length += u64::from(view.length());
+        while let Some(piece) = next_piece(name, &reader).await? {
+            length += u64::from(piece.length());
             if length > limit {
                 return Err(SiteError::Corrupted {
                     file: name.into(),
@@ -75,14 +98,15 @@ pub async fn read(
                     found: "more".into(),
                 });
             }
-            piece.resize(view.length() as usize, 0);
-            view.copy_to(&mut piece);
-            hasher.update(&piece);
-            on_piece(&piece)?;
+            bytes.resize(piece.length() as usize, 0);
+            piece.copy_to(&mut bytes);
+            if let Some(hasher) = &mut hasher {
+                hasher.update(piece, &bytes).await?;
+            }
+            on_piece(&bytes)?;
         }
     }
-    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((sha256, length))
+    Ok(length)
 }
 
 async fn next_piece(

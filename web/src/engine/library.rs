@@ -80,7 +80,7 @@ impl Library {
             false => response.clone().ok().map(|copy| self.store.keep(&key, &copy)),
         };
         let mut bytes = Vec::new();
-        let (_, length) = fetch::read(path, &response, MAX_LIST_BYTES, |piece| {
+        let length = fetch::read(path, &response, MAX_LIST_BYTES, |piece| {
             fetch::append(path, &mut bytes, piece)
         })
         .await?;
@@ -116,7 +116,7 @@ impl Library {
         // Damaged bytes may make no sense to `on_piece`. That they are damaged is the better
         // explanation, so they are read to their end before its complaint counts.
         let mut refused = Ok(());
-        let result = fetch::read(path, &response, entry.size, |piece| {
+        let result = fetch::read_hashed(path, &response, entry.size, |piece| {
             if source == Source::Network {
                 self.downloaded.set(self.downloaded.get() + piece.len() as u64);
             }

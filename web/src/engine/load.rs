@@ -1,15 +1,17 @@
 //! From files to a session that answers.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{try_join, try_join_all};
 use shared::{
-    AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, Safeguards, Session,
+    AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, PromptFormat,
+    Safeguards, Session,
 };
 
 use super::{
     adapter::{AdapterFiles, ReadAdapter, bad_adapter},
     fetch,
+    hasher::MOST_WHOLE_BYTES,
     library::{Library, Listed},
     lists::{Lists, Wanted},
     merge::{KnownBase, merge},
@@ -33,12 +35,36 @@ pub struct Answering<'a> {
     pub session: &'a mut Session<Lead>,
     /// The other ranks that compute it.
     pub ranks: &'a mut Ranks,
-    /// All that the adapter brings to hold questions and answers against.
+    /// What the adapter brings to hold questions and answers against, whatever may be answered.
     pub safeguards: Safeguards<'a>,
+    /// The only possible answers in approved-answers mode, if the adapter brings such.
+    pub approved: Option<&'a Approved>,
     /// For giving way between tokens.
     pub yielder: &'a Yielder,
     /// Who answers.
     pub identity: Identity,
+}
+
+/// An adapter's approved answers.
+pub struct Approved {
+    answers: BTreeSet<String>,
+    /// Made when it is first wanted: that takes a fifth of a second, while the browser has compiled
+    /// hardly anything yet, and few readers want it.
+    trie: OnceCell<Arc<AnswerTrie>>,
+}
+
+impl Approved {
+    /// The answers as tokens of `prompt`, which is always the same.
+    ///
+    /// # Errors
+    /// As [`AnswerTrie::new`].
+    pub fn trie(&self, prompt: &PromptFormat) -> shared::Result<&Arc<AnswerTrie>> {
+        if let Some(trie) = self.trie.get() {
+            return Ok(trie);
+        }
+        let trie = Arc::new(AnswerTrie::new(&self.answers, prompt)?);
+        Ok(self.trie.get_or_init(|| trie))
+    }
 }
 
 /// Who answers, as the audit log names it.
@@ -56,7 +82,7 @@ struct Ready {
     session: Session<Lead>,
     ranks: Ranks,
     guard: Option<Guard>,
-    approved: Option<Arc<AnswerTrie>>,
+    approved: Option<Approved>,
     loaded: Loaded,
     expected: Expected,
 }
@@ -141,14 +167,14 @@ impl Engine {
 
     /// Which program this is, for the audit log. After the load: nobody waits for it then.
     async fn hash_program(&mut self) -> Result<(), SiteError> {
-        /// Larger than any build.
-        const MAX_PROGRAM_BYTES: u64 = 64 << 20;
         if self.program.is_none() {
             let program = scope::program().ok_or_else(|| SiteError::EngineStopped {
                 reason: "engine.js has not kept the program for its hash".into(),
             })?;
             let name = "worker_bg.wasm";
-            let (sha256, _) = fetch::read(name, &program, MAX_PROGRAM_BYTES, |_| Ok(())).await?;
+            // No build is as large as that.
+            let limit = MOST_WHOLE_BYTES;
+            let (sha256, _) = fetch::read_hashed(name, &program, limit, |_| Ok(())).await?;
             scope::post(&ToPage::Program { sha256: sha256.clone() });
             self.program = Some(sha256);
         }
@@ -194,7 +220,7 @@ impl Engine {
         });
         let (read, mut ranks) = try_join(try_join_all(reads), Ranks::start(cores)).await?;
         for (file, bytes) in listed.iter().zip(read) {
-            files.set(file.name(), bytes);
+            files.set_listed(file, bytes);
         }
         let adapter = ReadAdapter::parse(&files, version)?;
         if let Some(known) = self.base.as_ref().filter(|known| known.file == base) {
@@ -241,9 +267,7 @@ impl Engine {
         if let Some(record) = adapter.record {
             (test, answers) = (record.self_test, record.approved_answers);
         }
-        let approved = answers.map(|answers| AnswerTrie::new(&answers, session.prompt()));
-        let bad = |error: Error| bad_adapter(&adapter.info.version, &error);
-        let approved = approved.transpose().map_err(bad)?.map(Arc::new);
+        let approved = answers.map(|answers| Approved { answers, trie: OnceCell::new() });
         let digest = test.as_ref().map(|test| test.logits_digest.clone()).or(published);
         let loaded =
             Loaded { base: info, adapter: adapter.info, cost, kernels, ranks: ranks.count() };
@@ -276,8 +300,9 @@ fn answering<'a>(ready: &'a mut Ready, program: &str, yielder: &'a Yielder) -> A
         safeguards: Safeguards {
             guard: ready.guard.as_ref(),
             undecided: ready.loaded.adapter.undecided.as_ref(),
-            approved: ready.approved.as_ref(),
+            approved: None,
         },
+        approved: ready.approved.as_ref(),
         yielder,
         identity,
     }
