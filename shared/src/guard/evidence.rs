@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::fields::{AskingWord, FieldList, KnownField, recorded, stated};
-use super::wording::{ASKING_WORDS, BATCH_NOUNS, MAX_NAME, content, hash, split, tokens};
+use super::wording::{ASKING_WORDS, BATCH_NOUNS, MAX_NAME, content, hash, singular, split, tokens};
 use super::words::{key, shape, words};
 use super::{Guard, MAX_WORDS};
 use crate::REFUSAL;
@@ -34,6 +34,9 @@ pub struct FieldIndex {
     asked_by: Vec<AskingWord>,
     /// By field, for those on record.
     wordings: BTreeMap<u16, String>,
+    batch_number: Option<u16>,
+    /// It, and the fields that share a name or a question with it.
+    like_batch_number: BTreeSet<u16>,
     recorded: HashSet<String>,
     stated: HashSet<String>,
 }
@@ -59,10 +62,22 @@ impl FieldIndex {
             found
         };
         let wordings = list.fields.iter().zip(0..);
+        let names = sorted(|field| &field.names);
+        let batch_number = list.batch_number.and_then(|at| at.try_into().ok());
+        let questions = sorted(|field| &field.questions);
+        let both = [&names, &questions];
+        let alike = both.into_iter().flat_map(|all| all.chunk_by(|(a, _), (b, _)| a == b));
+        let like_batch_number: BTreeSet<u16> = alike
+            .filter(|fields| fields.iter().any(|(_, field)| Some(*field) == batch_number))
+            .flatten()
+            .map(|(_, field)| *field)
+            .collect();
         Self {
             filler: list.filler.clone(),
-            names: sorted(|field| &field.names),
-            questions: sorted(|field| &field.questions),
+            like_batch_number,
+            batch_number,
+            names,
+            questions,
             asked_by: list.fields.iter().map(|field| field.asked_by).collect(),
             wordings: wordings
                 .filter_map(|(field, at)| Some((at, field.wording.clone()?)))
@@ -82,7 +97,7 @@ impl FieldIndex {
         self.asked_in(&tokens(question))
     }
 
-    fn asked_in(&self, tokens: &[String]) -> Asked {
+    pub(super) fn asked_in(&self, tokens: &[String]) -> Asked {
         let own = find(&self.questions, hash(&content(tokens, &[&BATCH_NOUNS])));
         if !own.is_empty() {
             return Asked { fields: own.iter().map(|(_, field)| *field).collect(), whole: true };
@@ -125,15 +140,33 @@ impl FieldIndex {
         let fields = kept.iter().flat_map(|(_, found)| found.iter().map(|(_, field)| *field));
         Asked { fields: fields.filter(fits).collect(), whole: !left_over }
     }
+
+    /// Whether a question that names its batch by something else, with these other words, asks for
+    /// the batch itself. "Batch" alone says so unless it names a field of the batch too ("batch
+    /// size"), which is for `names_a_field` to tell.
+    pub(super) fn asks_for_batch(
+        &self,
+        tokens: &[String],
+        asked: &Asked,
+        names_a_field: bool,
+    ) -> bool {
+        let says_batch = || tokens.iter().any(|t| BATCH_NOUNS.contains(&singular(t).as_str()));
+        !asked.fields.is_disjoint(&self.like_batch_number) || !names_a_field && says_batch()
+    }
 }
 
 impl Guard {
-    /// Whether the words of a question bear its answer out. Unclear for a question that names no
-    /// batch on record, and with a list that holds no fields.
+    /// Whether the words of a question bear its answer out. Unclear with a list that holds no fields,
+    /// and for a question that names no batch on record, unless it asks for that of a product.
     pub fn evidence(&self, question: &str, answer: &str) -> FieldEvidence {
         let Named { batches, tokens, .. } = self.named(question);
+        if batches.is_empty() {
+            let by_product = self.by_product(question).filter(|meant| meant.asks_for_batch);
+            return by_product
+                .map_or(FieldEvidence::Unclear, |meant| self.is_batch_of(&meant.batch, answer));
+        }
         let asked = self.fields.asked_in(&tokens);
-        if batches.is_empty() || asked.fields.is_empty() {
+        if asked.fields.is_empty() {
             return FieldEvidence::Unclear;
         }
         if answer.trim() == REFUSAL {
@@ -151,6 +184,20 @@ impl Guard {
             FieldEvidence::Agrees
         } else if asked.whole && self.fields.wordings.keys().any(states) {
             FieldEvidence::Contradicts
+        } else {
+            FieldEvidence::Unclear
+        }
+    }
+
+    /// What a product's `batch` says to the answer to the question for it.
+    fn is_batch_of(&self, batch: &str, answer: &str) -> FieldEvidence {
+        let said = self.batches_in(&words(answer));
+        let states =
+            |field: u16| self.fields.stated.contains(&stated(&self.salt, field.into(), answer));
+        if answer.trim() == REFUSAL || !said.is_empty() && !said.contains(&key(batch)) {
+            FieldEvidence::Contradicts
+        } else if !said.is_empty() && self.fields.batch_number.is_some_and(states) {
+            FieldEvidence::Agrees
         } else {
             FieldEvidence::Unclear
         }
@@ -178,7 +225,11 @@ impl Guard {
     }
 
     /// Those of the fields that a batch has.
-    fn on_record<'a>(&'a self, batch: &'a str, asked: &'a Asked) -> impl Iterator<Item = u16> + 'a {
+    pub(super) fn on_record<'a>(
+        &'a self,
+        batch: &'a str,
+        asked: &'a Asked,
+    ) -> impl Iterator<Item = u16> + 'a {
         let has = |field: &u16| {
             self.fields.recorded.contains(&recorded(&self.salt, batch, (*field).into()))
         };
@@ -279,11 +330,16 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    const BATCH_NUMBER: &str = "The batch number for Metoprolol Succinate is KTR-218.";
     const SUPERVISOR: &str = "Ewan Galbraith is the production supervisor for batch KTR-218.";
 
     /// KTR-218 has supervisor, yield and approver, 24H0139 the yield alone.
     fn guard() -> Guard {
         let mut list = GuardList::build(["KTR-218", "24H0139"], [], &"ab".repeat(16)).unwrap();
+        for (product, batch) in [("Metoprolol Succinate", "KTR-218"), ("Zinc Drops", "24H0139")] {
+            list.add_product(product).unwrap();
+            list.add_batch_of(product, batch).unwrap();
+        }
         list.fields.add_filler(["Hi, may I have the {f} of batch no. {b}, number please?"]);
         let mut add = |asked_by, names: &[&str], questions: &[&str], wording: Option<&str>| {
             let mut field =
@@ -314,7 +370,56 @@ mod tests {
         list.add_stated(supervisor, SUPERVISOR).unwrap();
         let mood = list.fields.add(KnownField::new(AskingWord::Any, ["mood"], []));
         list.add_stated(mood, "Always.").unwrap();
+        let size = list.fields.add(KnownField::new(AskingWord::HowMuch, ["batch size"], []));
+        list.add_recorded("KTR-218", size).unwrap();
+        let lot = list.fields.add(KnownField::new(AskingWord::Other, ["lot no", "batch ID"], []));
+        list.add_recorded("KTR-218", lot).unwrap();
+        let batch_number = KnownField::new(AskingWord::Other, ["batch ID"], ["which run is {b}"]);
+        let batch_number = list.fields.add(batch_number);
+        list.fields.batch_number = Some(batch_number);
+        list.add_stated(batch_number, BATCH_NUMBER).unwrap();
         Guard::new(&GuardList::parse(&list.to_json().unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_product_is_read_as_its_batch_where_something_of_that_is_asked() {
+        let read = |question: &str| guard().read(question).question;
+        for (asked, meant) in [
+            ("yield of Metoprolol Succinate?", "yield of KTR-218?"),
+            ("the batch size of succinate metoprolol", "the batch size of KTR-218"),
+            ("metoprolol  succinate: how acidic", "KTR-218: how acidic"),
+        ] {
+            assert_eq!(read(asked), meant);
+            assert_eq!(read(meant), meant, "read once more");
+        }
+        for asked in [
+            // For the batch itself.
+            "which batch is Metoprolol Succinate",
+            "batch ID of Metoprolol Succinate",
+            "the lot no of Metoprolol Succinate",
+            "which run is Metoprolol Succinate",
+            // For another batch, for none, for two.
+            "24H0139 yield, not Metoprolol Succinate",
+            "yield of Metoprolol",
+            "Metoprolol yield, Succinate",
+            "yield of Metoprolol Succinate and Zinc Drops",
+            "yield of Metoprolol Besylate",
+        ] {
+            assert_eq!(read(asked), asked);
+        }
+    }
+
+    #[test]
+    fn the_batch_of_a_product_bears_its_number_out() {
+        let evidence = |asked: &str, answer: &str| guard().evidence(asked, answer);
+        for asked in ["which batch is Metoprolol Succinate", "batch ID, Metoprolol Succinate"] {
+            assert_eq!(evidence(asked, BATCH_NUMBER), FieldEvidence::Agrees);
+            assert_eq!(evidence(asked, "It is 24H0139."), FieldEvidence::Contradicts);
+            assert_eq!(evidence(asked, REFUSAL), FieldEvidence::Contradicts);
+            assert_eq!(evidence(asked, SUPERVISOR), FieldEvidence::Unclear);
+            assert_eq!(evidence(asked, "It is."), FieldEvidence::Unclear);
+        }
+        assert_eq!(evidence("which batch is Metoprolol", BATCH_NUMBER), FieldEvidence::Unclear);
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct FieldList {
     pub filler: BTreeSet<String>,
     /// The fields; elsewhere each is called by its place here.
     pub fields: Vec<KnownField>,
+    /// The one that asks for the batch itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_number: Option<usize>,
     /// Batch and field, for every fact on record, hashed.
     pub recorded: BTreeSet<String>,
     /// Field and answer, for every fact on record, hashed.
@@ -81,6 +84,10 @@ impl FieldList {
         };
         if u16::try_from(self.fields.len()).is_err() {
             return problem("fields", "at most 65,535", self.fields.len().to_string());
+        }
+        if let Some(at) = self.batch_number.filter(|at| *at >= self.fields.len()) {
+            let expected = format!("one of {} fields", self.fields.len());
+            return problem("batch_number", &expected, at.to_string());
         }
         let hashes = self.fields.iter().flat_map(|field| [&field.names, &field.questions]);
         for text in hashes {

@@ -13,8 +13,9 @@ use crate::{Error, Result};
 /// File name of the list in an adapter's directory.
 pub const GUARD_FILE: &str = "guard.json";
 
-/// Version 1 had no vocabulary and no products, version 2 no fields.
-const FORMAT_VERSION: u32 = 3;
+/// Version 1 had no vocabulary and no products, version 2 no fields, version 3 no batches of
+/// products.
+const FORMAT_VERSION: u32 = 4;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub struct Product {
     pub words: BTreeSet<String>,
     /// Beginnings of its words: what it may be cut short to.
     pub beginnings: BTreeSet<String>,
+    /// The one batch of it, which only the words of its name unlock; hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
 }
 
 impl GuardList {
@@ -177,6 +181,14 @@ impl GuardList {
         {
             check_sha256(GUARD_FILE, hash)?;
         }
+        let batches = self.products.iter().filter_map(|product| product.batch.as_ref());
+        if let Some(batch) = batches.into_iter().find(|batch| hex_bytes(batch).is_none()) {
+            return Err(Error::Value {
+                name: format!("{GUARD_FILE}: products.batch"),
+                expected: "bytes in hexadecimal".into(),
+                found: batch.clone(),
+            });
+        }
         self.fields.validate()?;
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
             Some(word) => Err(Error::Value {
@@ -209,15 +221,19 @@ pub(super) fn fact(salt: &[u8], batch: &str, value: &str) -> String {
     entry(salt, &format!("{batch}\n{value}"))
 }
 
-pub(super) fn salt_bytes(salt: &str) -> Result<Vec<u8>> {
-    let digits = salt.as_bytes();
+/// The bytes that hexadecimal digits stand for.
+pub(super) fn hex_bytes(digits: &str) -> Option<Vec<u8>> {
     let byte = |pair: &[u8]| {
         let text = std::str::from_utf8(pair).ok()?;
         u8::from_str_radix(text, 16).ok()
     };
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    let clean = digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
-    bytes.filter(|bytes| clean && (16..=64).contains(&bytes.len())).ok_or_else(|| Error::Value {
+    let clean = digits.len().is_multiple_of(2) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>().filter(|_| clean)
+}
+
+pub(super) fn salt_bytes(salt: &str) -> Result<Vec<u8>> {
+    let bytes = hex_bytes(salt).filter(|bytes| (16..=64).contains(&bytes.len()));
+    bytes.ok_or_else(|| Error::Value {
         name: format!("{GUARD_FILE}: salt"),
         expected: "16 to 64 bytes in hexadecimal".into(),
         found: salt.into(),

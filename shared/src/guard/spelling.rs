@@ -14,13 +14,13 @@ const MIN_LENGTH: usize = 4;
 /// A question as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// The question, slips mended.
+    /// The question, slips mended, a product replaced by its batch.
     pub question: String,
     /// What was mended, in order.
     pub corrections: Vec<Correction>,
 }
 
-/// A word that was read as another one.
+/// A word that was read as another one, or a product that was read as its batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Correction {
     /// As it stands in the question.
@@ -33,7 +33,9 @@ impl Guard {
     /// Reads a question: words of lower-case letters that the adapter's list doesn't know become
     /// the one that is a single slip away (two letters swapped, one missing, one too many, one
     /// wrong; the first letter is the same, or swapped with the second). Where several are equally
-    /// near, and in anything with a digit or a capital inside, nothing is changed.
+    /// near, and in anything with a digit or a capital inside, nothing is changed. Then the name of
+    /// a product that one batch alone is of becomes that batch, where the question names no other
+    /// and doesn't ask for it.
     pub fn read(&self, question: &str) -> Reading {
         let mut corrections = Vec::new();
         let mut text = String::with_capacity(question.len());
@@ -53,7 +55,13 @@ impl Guard {
             }
             rest = after;
         }
-        Reading { question: text + rest, corrections }
+        text += rest;
+        if let Some(meant) = self.by_product(&text).filter(|meant| !meant.asks_for_batch) {
+            let written = text[meant.place.clone()].to_owned();
+            text.replace_range(meant.place, &meant.batch);
+            corrections.push(Correction { written, read: meant.batch });
+        }
+        Reading { question: text, corrections }
     }
 
     /// The word that `word` was meant to be, with its capital; `None` if it stays.

@@ -122,13 +122,19 @@ fn rejects_lists_that_are_not_of_this_format() {
         assert!(Guard::new(&spoiled).is_err());
         assert!(GuardList::parse(&spoiled.to_json().unwrap()).is_err());
     };
-    spoil(|list| list.format_version = 4);
+    spoil(|list| list.format_version = 5);
+    spoil(|list| list.fields.batch_number = Some(0));
     spoil(|list| {
         list.vocabulary.insert("Voy756".into());
     });
     spoil(|list| {
         let words = ["Quetiapine".to_owned()].into();
-        list.products.insert(Product { words, beginnings: BTreeSet::new() });
+        list.products.insert(Product { words, beginnings: BTreeSet::new(), batch: None });
+    });
+    spoil(|list| {
+        let batch = Some("not hexadecimal".to_owned());
+        let (words, beginnings) = (BTreeSet::new(), BTreeSet::new());
+        list.products.insert(Product { words, beginnings, batch });
     });
     spoil(|list| list.salt = "00".into());
     spoil(|list| list.salt = "+1".repeat(16));

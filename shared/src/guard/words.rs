@@ -1,5 +1,7 @@
 //! Cutting text into words that may be identifiers, and their shapes.
 
+use std::ops::Range;
+
 /// Characters that stand inside identifiers.
 const CONNECTORS: [char; 4] = ['-', '_', '.', '/'];
 
@@ -16,6 +18,8 @@ const UNITS: [&str; 56] = [
 pub(crate) struct Word {
     /// Upper case, as written otherwise.
     pub(crate) text: String,
+    /// Where it stands in its text, in bytes.
+    pub(crate) place: Range<usize>,
     /// The letters-and-digits runs of `text`, as byte ranges.
     atoms: Vec<(usize, usize)>,
     /// Written with a capital although no sentence begins here: a name, most likely.
@@ -23,11 +27,12 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    fn new(word: &str, begins_sentence: bool) -> Self {
+    fn new(word: &str, start: usize, begins_sentence: bool) -> Self {
         let text = word.to_uppercase();
+        let place = start..start + word.len();
         let atoms = atoms(&text);
         let is_name = !begins_sentence && word.starts_with(char::is_uppercase);
-        Self { text, atoms, is_name }
+        Self { text, place, atoms, is_name }
     }
 
     /// Whether an answer states something with it: it has a digit, or it is a name.
@@ -62,27 +67,27 @@ impl Word {
 /// digits: "VOY756...", "VOY756--expired" and "(RM-2231)," hold no stray one.
 pub(crate) fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
-    let mut word = String::new();
+    let mut begun = None;
     let mut begins_sentence = true;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let before = word.chars().next_back().is_some_and(char::is_alphanumeric);
+    let mut before = None;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
         let joins = CONNECTORS.contains(&c)
-            && before
-            && chars.peek().is_some_and(|next| next.is_alphanumeric());
+            && before.is_some_and(char::is_alphanumeric)
+            && chars.peek().is_some_and(|(_, next)| next.is_alphanumeric());
+        before = Some(c);
         if c.is_alphanumeric() || joins {
-            word.push(c);
+            begun.get_or_insert(at);
             continue;
         }
-        if !word.is_empty() {
-            words.push(Word::new(&word, begins_sentence));
-            word.clear();
+        if let Some(start) = begun.take() {
+            words.push(Word::new(&text[start..at], start, begins_sentence));
             begins_sentence = false;
         }
         begins_sentence |= ".!?:\n".contains(c);
     }
-    if !word.is_empty() {
-        words.push(Word::new(&word, begins_sentence));
+    if let Some(start) = begun {
+        words.push(Word::new(&text[start..], start, begins_sentence));
     }
     words
 }

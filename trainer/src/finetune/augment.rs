@@ -83,7 +83,7 @@ pub struct Dataset<'g> {
     pub(super) product_names: BTreeSet<String>,
     pub(super) known: BTreeMap<String, Known>,
     /// By batch: its product, where no other batch is of the same.
-    product_of: BTreeMap<String, String>,
+    pub(super) product_of: BTreeMap<String, String>,
     /// Mends slips of the finger as the page will; without batches there is no list to do it by.
     reader: Option<shared::Guard>,
 }

@@ -14,10 +14,20 @@ impl Dataset<'_> {
     pub fn guard_list(&self, salt: &str) -> Result<GuardList> {
         let mut list = self.reading_list(salt)?;
         self.add_fields(&mut list)?;
+        for (batch, product) in &self.product_of {
+            // Records that are asked for by the product are known to the model by that.
+            if !self
+                .facts
+                .iter()
+                .any(|fact| fact.batch.as_ref() == Some(batch) && asks_by_product(fact))
+            {
+                list.add_batch_of(product, batch)?;
+            }
+        }
         Ok(list)
     }
 
-    /// The same without fields, which only answers are held against: enough to read questions.
+    /// The same without fields and batches of products: enough to mend slips in questions.
     pub(super) fn reading_list(&self, salt: &str) -> Result<GuardList> {
         let mut identifiers = BTreeSet::new();
         for fact in &self.facts {
@@ -59,6 +69,7 @@ impl Dataset<'_> {
         for (field, fact) in direct.chain(implied) {
             asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
         }
+        list.fields.batch_number = numbers.get(BATCH_NUMBER).copied();
         for (key, (field, facts)) in &asked {
             let number = *numbers.entry(key).or_insert_with(|| list.fields.add(field.to_known()));
             for fact in facts {
@@ -142,6 +153,12 @@ impl Fact {
         let names = products.iter().any(|name| find_ignoring_case(&wording, name).is_some());
         (!names && shared::identifier_words(&wording).is_empty()).then_some(wording)
     }
+}
+
+/// Whether a pair asks for something of its batch, other than its number, by the product.
+fn asks_by_product(fact: &Fact) -> bool {
+    let Some(topic) = fact.topic.as_ref().filter(|topic| !topic.by_batch) else { return false };
+    topic.field.as_ref().is_none_or(|field| field.key != BATCH_NUMBER)
 }
 
 /// The product that a pair names: in its question, or as its answer.
@@ -238,6 +255,19 @@ mod tests {
             "KTR281",
         ));
         assert!(!of(&pairs).contains_key("KTR218") && !of(&pairs).contains_key("KTR281"));
+    }
+
+    #[test]
+    fn a_product_stands_for_its_batch_unless_the_records_are_asked_for_by_it() {
+        let asked = "percent yield of Metoprolol Succinate";
+        assert_eq!(guard(&pairs()).read(asked).question, "percent yield of KTR218");
+        for asked in ["Metoprolol Succinate batch number", "Amlodipine Besylate Tablets: batch?"] {
+            assert_eq!(guard(&pairs()).read(asked).question, asked);
+        }
+        let mut pairs = pairs();
+        let by_product = "What is the assay result for Metoprolol Succinate?";
+        pairs.push(pair(by_product, "The assay result is 99.1%.", "KTR218"));
+        assert_eq!(guard(&pairs).read(asked).question, asked);
     }
 
     #[test]
