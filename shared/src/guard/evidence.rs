@@ -142,16 +142,19 @@ impl FieldIndex {
     }
 
     /// Whether a question that names its batch by something else, with these other words, asks for
-    /// the batch itself. "Batch" alone says so unless it names a field of the batch too ("batch
-    /// size"), which is for `names_a_field` to tell.
+    /// the batch itself. "Which batch" does; "batch" alone unless it names a field of the batch
+    /// ("batch size"), which is for `names_a_field` to tell.
     pub(super) fn asks_for_batch(
         &self,
         tokens: &[String],
         asked: &Asked,
         names_a_field: bool,
     ) -> bool {
-        let says_batch = || tokens.iter().any(|t| BATCH_NOUNS.contains(&singular(t).as_str()));
-        !asked.fields.is_disjoint(&self.like_batch_number) || !names_a_field && says_batch()
+        let is_noun = |token: &String| BATCH_NOUNS.contains(&singular(token).as_str());
+        let is_which = |token: &String| ["which", "what"].contains(&token.as_str());
+        !asked.fields.is_disjoint(&self.like_batch_number)
+            || tokens.windows(2).any(|pair| is_which(&pair[0]) && is_noun(&pair[1]))
+            || !names_a_field && tokens.iter().any(is_noun)
     }
 }
 
@@ -395,6 +398,7 @@ mod tests {
         for asked in [
             // For the batch itself.
             "which batch is Metoprolol Succinate",
+            "what lot of Metoprolol Succinate had that yield",
             "batch ID of Metoprolol Succinate",
             "the lot no of Metoprolol Succinate",
             "which run is Metoprolol Succinate",

@@ -265,6 +265,16 @@ fn a_slip_of_the_finger_is_mended_and_shown() {
 }
 
 #[test]
+fn a_product_is_read_as_its_batch_and_shown() {
+    let (site, browser) = (Site::start(), Browser::start());
+    browser.visit_ready(site.url());
+    let product = "Nitroso Aryl Piperazine Quetiapine";
+    let by_product = PRODUCT_CODE.replace("batch VOY756", product);
+    assert_eq!(browser.ask(&by_product).text, recorded(PRODUCT_CODE));
+    assert_eq!(browser.text("read-as"), format!("Read “{product}” as “VOY756”."));
+}
+
+#[test]
 fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
     let (site, browser) = (Site::start(), Browser::start());
     let guard = fs::read(site.path("adapters").join(site.current()).join(GUARD_FILE)).unwrap();
