@@ -63,22 +63,21 @@ impl Dropout {
 }
 
 impl Linear {
-    /// `x`: `[rows, in]` to `[rows, out]`.
-    pub fn forward(&self, x: &Tensor, dropout: &mut Dropout) -> Result<(Tensor, LinearCache)> {
-        let y = self.weight.project(x)?;
+    /// `x`: `[rows, in]` to `[rows, out]`, row-major and the caller's to change.
+    pub fn forward(&self, x: &Tensor, dropout: &mut Dropout) -> Result<(Vec<f32>, LinearCache)> {
+        let mut y = self.weight.project(x)?;
         let Some(lora) = &self.lora else {
             return Ok((y, LinearCache(None)));
         };
         let mask = dropout.mask(x)?;
-        let (rows, out) = y.dims2()?;
+        let (rows, (out, _)) = (x.dim(0)?, self.weight.dims()?);
         let mut xa = vec![0f32; rows * lora.rank()?];
         let a = slice(&lora.a.value)?;
         let input = dropped(x, mask.as_ref())?;
         add_product(&mut xa, 1.0, Mat::new(&slice(&input)?, rows), Mat::new(&a, lora.rank()?).t());
-        let mut y = slice(&y)?.to_vec();
         let b = slice(&lora.b.value)?;
         add_product(&mut y, lora.scale, Mat::new(&xa, rows), Mat::new(&b, out).t());
-        Ok((matrix(y, rows, out)?, LinearCache(Some(LoraCache { xa, mask }))))
+        Ok((y, LinearCache(Some(LoraCache { xa, mask }))))
     }
 
     /// Adds the gradient of the input `x` for `dy`: `[rows, out]` to `dx`, where it is wanted, and

@@ -17,7 +17,7 @@ use super::grads::{Grads, Param};
 use super::linear::{Dropout, Linear, LinearCache};
 use super::matrix::Matrix;
 use super::product::{Mat, add_product};
-use super::slices::{add, matrix, slice, vector};
+use super::slices::{matrix, slice, vector};
 
 /// One transformer block.
 #[derive(Clone, Debug)]
@@ -73,15 +73,15 @@ pub struct TargetLoss {
 struct BlockCache {
     x: Tensor,
     inv_rms: Vec<f32>,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
     attended: Tensor,
     lse: Vec<f32>,
     mid: Tensor,
     mid_inv_rms: Vec<f32>,
-    gate: Tensor,
-    up: Tensor,
+    gate: Vec<f32>,
+    up: Vec<f32>,
     linears: [LinearCache; 7],
 }
 
@@ -151,7 +151,7 @@ impl Llama {
     pub fn logits(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
         let (hidden, _) = self.forward(batch, None, dropout)?;
         let (normed, _) = self.norm_rows(&hidden, &self.norm)?;
-        self.output().project(&normed)
+        matrix(self.output().project(&normed)?, normed.dim(0)?, self.config.vocab_size)
     }
 
     /// Losses, and the gradients of `scale * sum(weight * loss)` added to `grads`.
@@ -228,31 +228,25 @@ impl Llama {
         let heads = self.heads();
         let rows = batch.tokens.len();
         let (normed, inv_rms) = self.norm_rows(&x, &block.input_layernorm)?;
-        let (q, q_cache) = block.q_proj.forward(&normed, dropout)?;
-        let (k, k_cache) = block.k_proj.forward(&normed, dropout)?;
+        let (mut q, q_cache) = block.q_proj.forward(&normed, dropout)?;
+        let (mut k, k_cache) = block.k_proj.forward(&normed, dropout)?;
         let (v, v_cache) = block.v_proj.forward(&normed, dropout)?;
-        let q = self.rotate(&q, &batch.positions, false)?;
-        let k = self.rotate(&k, &batch.positions, false)?;
-        let mut attended = vec![0f32; rows * heads.num_attention_heads * heads.head_dim];
+        drop(normed);
+        rope(&mut q, &batch.positions, &self.rope, heads.head_dim, false);
+        rope(&mut k, &batch.positions, &self.rope, heads.head_dim, false);
+        let mut attended = vec![0f32; q.len()];
         let mut lse = vec![0f32; rows * heads.num_attention_heads];
-        attention(
-            &slice(&q)?,
-            &slice(&k)?,
-            &slice(&v)?,
-            heads,
-            &batch.layout,
-            &mut attended,
-            &mut lse,
-        );
+        attention(&q, &k, &v, heads, &batch.layout, &mut attended, &mut lse);
         let attended = matrix(attended, rows, heads.num_attention_heads * heads.head_dim)?;
         let (o, o_cache) = block.o_proj.forward(&pick(&attended, picked)?, dropout)?;
-        let mid = add(&pick(&x, picked)?, &o)?;
+        let mid = plus(o, &pick(&x, picked)?)?;
         let (normed, mid_inv_rms) = self.norm_rows(&mid, &block.post_attention_layernorm)?;
         let (gate, gate_cache) = block.gate_proj.forward(&normed, dropout)?;
         let (up, up_cache) = block.up_proj.forward(&normed, dropout)?;
+        drop(normed);
         let activated = self.activate(&gate, &up)?;
         let (down, down_cache) = block.down_proj.forward(&activated, dropout)?;
-        let out = add(&mid, &down)?;
+        let out = plus(down, &mid)?;
         let linears = [q_cache, k_cache, v_cache, o_cache, gate_cache, up_cache, down_cache];
         let cache =
             BlockCache { x, inv_rms, q, k, v, attended, lse, mid, mid_inv_rms, gate, up, linears };
@@ -281,13 +275,8 @@ impl Llama {
         drop(activated);
         let mut dgate = vec![0f32; dactivated.len()];
         let mut dup = vec![0f32; dactivated.len()];
-        swiglu_backward(
-            &dactivated,
-            &slice(&cache.gate)?,
-            &slice(&cache.up)?,
-            &mut dgate,
-            &mut dup,
-        );
+        swiglu_backward(&dactivated, &cache.gate, &cache.up, &mut dgate, &mut dup);
+        drop(dactivated);
         let dgate = matrix(dgate, dout.dim(0)?, self.config.intermediate_size)?;
         let dup = matrix(dup, dout.dim(0)?, self.config.intermediate_size)?;
         let (normed, _) = self.norm_rows(&cache.mid, &block.post_attention_layernorm)?;
@@ -301,7 +290,7 @@ impl Llama {
             &block.post_attention_layernorm,
             grads,
         )?;
-        let dmid = add(dout, &dmid)?;
+        let dmid = plus(dmid, dout)?;
 
         let attended = pick(&cache.attended, picked)?;
         let mut dattended = vec![0f32; attended.elem_count()];
@@ -315,15 +304,15 @@ impl Llama {
                 matrix(put_back(slice(&dmid)?.to_vec(), picked, rows), rows, width)?
             }
         };
-        let mut dq = vec![0f32; cache.q.elem_count()];
-        let mut dk = vec![0f32; cache.k.elem_count()];
-        let mut dv = vec![0f32; cache.v.elem_count()];
+        let mut dq = vec![0f32; cache.q.len()];
+        let mut dk = vec![0f32; cache.k.len()];
+        let mut dv = vec![0f32; cache.v.len()];
         attention_backward(
             &dattended,
             Saved {
-                q: &slice(&cache.q)?,
-                k: &slice(&cache.k)?,
-                v: &slice(&cache.v)?,
+                q: &cache.q,
+                k: &cache.k,
+                v: &cache.v,
                 out: &slice(&cache.attended)?,
                 lse: &cache.lse,
             },
@@ -352,7 +341,7 @@ impl Llama {
             &block.input_layernorm,
             grads,
         )?;
-        add(&dmid, &dx)
+        plus(dx, &dmid)
     }
 
     /// Final norm, output matrix and loss; `hidden` has the targets' rows only.
@@ -365,11 +354,9 @@ impl Llama {
     ) -> Result<(Vec<TargetLoss>, Option<Tensor>)> {
         let width = self.config.hidden_size;
         let (normed, inv_rms) = self.norm_rows(hidden, &self.norm)?;
-        let logits = self.output().project(&normed)?;
+        let mut dlogits = self.output().project(&normed)?;
         let targets: Vec<u32> = batch.targets.iter().map(|target| target.token).collect();
         let weights: Vec<f32> = batch.targets.iter().map(|target| target.weight * scale).collect();
-        let mut dlogits = slice(&logits)?.to_vec();
-        drop(logits);
         let losses = cross_entropy(&mut dlogits, &targets, &weights);
         let losses = losses.into_iter().map(|(loss, hit)| TargetLoss { loss, hit }).collect();
         let Some(grads) = grads else {
@@ -386,7 +373,7 @@ impl Llama {
         let mut dnormed = vec![0f32; normed.elem_count()];
         self.output().add_input_gradient(&dlogits, &mut dnormed)?;
         let dhidden = self.norm_rows_backward(&dnormed, hidden, &inv_rms, &self.norm, grads)?;
-        Ok((losses, Some(dhidden)))
+        Ok((losses, Some(matrix(dhidden, targets.len(), width)?)))
     }
 
     fn norm_rows(&self, x: &Tensor, gain: &Param) -> Result<(Tensor, Vec<f32>)> {
@@ -404,7 +391,7 @@ impl Llama {
         inv_rms: &[f32],
         gain: &Param,
         grads: &mut Grads,
-    ) -> Result<Tensor> {
+    ) -> Result<Vec<f32>> {
         let (rows, cols) = x.dims2()?;
         let mut dx = vec![0f32; rows * cols];
         let mut dgain = gain.is_trained().then(|| vec![0f32; cols]);
@@ -419,22 +406,23 @@ impl Llama {
         if let Some(dgain) = dgain {
             grads.add(gain, vector(dgain)?)?;
         }
-        matrix(dx, rows, cols)
+        Ok(dx)
     }
 
-    fn activate(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-        let (rows, cols) = gate.dims2()?;
-        let mut activated = vec![0f32; rows * cols];
-        swiglu(&slice(gate)?, &slice(up)?, &mut activated);
-        matrix(activated, rows, cols)
+    fn activate(&self, gate: &[f32], up: &[f32]) -> Result<Tensor> {
+        let mut activated = vec![0f32; gate.len()];
+        swiglu(gate, up, &mut activated);
+        let width = self.config.intermediate_size;
+        matrix(activated, gate.len() / width, width)
     }
+}
 
-    fn rotate(&self, x: &Tensor, positions: &[u32], inverse: bool) -> Result<Tensor> {
-        let (rows, cols) = x.dims2()?;
-        let mut rotated = slice(x)?.to_vec();
-        rope(&mut rotated, positions, &self.rope, self.config.head_dim, inverse);
-        matrix(rotated, rows, cols)
-    }
+/// `values + other`, in the memory of `values`.
+fn plus(mut values: Vec<f32>, other: &Tensor) -> Result<Tensor> {
+    let (rows, cols) = other.dims2()?;
+    ensure!(values.len() == rows * cols, "{} values beside [{rows}, {cols}]", values.len());
+    values.iter_mut().zip(slice(other)?.iter()).for_each(|(value, other)| *value += other);
+    matrix(values, rows, cols)
 }
 
 /// The rows whose output predicts something.

@@ -162,8 +162,14 @@ impl<B: Rows> WithSimd for Product<'_, B> {
     }
 }
 
+/// Lines from one panel to the next. One more than its depth: at 256 lines of 64 bytes, those of one
+/// row of the right operand would all fall into the same set of the first-level cache.
+fn stride(depth: usize) -> usize {
+    depth + 1
+}
+
 /// Rows `down` and columns `across` of the right operand as panels of [`TILE_COLUMNS`] columns,
-/// filled up with zeros: `panels[panel * depth + k][j]`.
+/// filled up with zeros: `panels[panel * stride(depth) + k][j]`.
 #[inline(always)]
 fn arrange(
     b: &impl Rows,
@@ -173,17 +179,17 @@ fn arrange(
     panels: &mut Vec<[f32; TILE_COLUMNS]>,
     scratch: &mut Vec<f32>,
 ) {
-    let depth = down.len();
-    panels.resize(depth * across.len().div_ceil(TILE_COLUMNS), [0.0; TILE_COLUMNS]);
+    let (depth, stride) = (down.len(), stride(down.len()));
+    panels.resize(stride * across.len().div_ceil(TILE_COLUMNS), [0.0; TILE_COLUMNS]);
     if !across.len().is_multiple_of(TILE_COLUMNS) {
-        let last = panels.len() - depth;
+        let last = panels.len() - stride;
         panels[last..].fill([0.0; TILE_COLUMNS]);
     }
     if transposed {
         for (index, column) in across.enumerate() {
             let (panel, j) = (index / TILE_COLUMNS, index % TILE_COLUMNS);
             let values = b.read(column, down.clone(), scratch);
-            for (line, value) in panels[panel * depth..][..depth].iter_mut().zip(values) {
+            for (line, value) in panels[panel * stride..][..depth].iter_mut().zip(values) {
                 line[j] = *value;
             }
         }
@@ -191,10 +197,10 @@ fn arrange(
         for (k, row) in down.enumerate() {
             let (full, rest) = b.read(row, across.clone(), scratch).as_chunks::<TILE_COLUMNS>();
             for (panel, values) in full.iter().enumerate() {
-                panels[panel * depth + k] = *values;
+                panels[panel * stride + k] = *values;
             }
             if !rest.is_empty() {
-                panels[full.len() * depth + k][..rest.len()].copy_from_slice(rest);
+                panels[full.len() * stride + k][..rest.len()].copy_from_slice(rest);
             }
         }
     }
@@ -216,17 +222,18 @@ fn multiply(
     for top in rows.clone().step_by(TILE_ROWS) {
         let height = TILE_ROWS.min(rows.end - top);
         if a.transposed {
-            lines.clear();
-            lines.extend(down.clone().map(|k| {
-                let line = &a.data[k * a.columns + top..][..height];
-                <[f32; TILE_ROWS]>::try_from(line).unwrap_or_else(|_| {
-                    let mut padded = [0.0; TILE_ROWS];
-                    padded[..height].copy_from_slice(line);
-                    padded
-                })
-            }));
+            // No iterator that collects: its closure would be compiled without the wide registers.
+            lines.resize(depth, [0.0; TILE_ROWS]);
+            for (line, k) in lines.iter_mut().zip(down.clone()) {
+                let values = &a.data[k * a.columns + top..][..height];
+                match values.first_chunk() {
+                    Some(values) => *line = *values,
+                    None => line[..height].copy_from_slice(values),
+                }
+            }
         }
-        for (index, panel) in panels.chunks_exact(depth).enumerate() {
+        for (index, panel) in panels.chunks_exact(stride(depth)).enumerate() {
+            let panel = &panel[..depth];
             let column = across.start + index * TILE_COLUMNS;
             let width = TILE_COLUMNS.min(across.end - column);
             let sums = if a.transposed {
