@@ -73,7 +73,7 @@ pub async fn read_hashed(
     limit: u64,
     on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
 ) -> Result<(String, u64), SiteError> {
-    let mut hasher = Hasher::new(limit)?;
+    let mut hasher = Hasher::new(limit);
     let length = read_into(name, response, limit, Some(&mut hasher), on_piece).await?;
     Ok((hasher.finish().await?, length))
 }
@@ -101,7 +101,7 @@ async fn read_into(
             bytes.resize(piece.length() as usize, 0);
             piece.copy_to(&mut bytes);
             if let Some(hasher) = &mut hasher {
-                hasher.update(piece, &bytes).await?;
+                hasher.update(piece, &bytes);
             }
             on_piece(&bytes)?;
         }

@@ -8,14 +8,9 @@ use std::{
     task::{Poll, Waker},
 };
 
-use futures_util::future::{Either, select};
 use web_sys::File;
 
-use super::scope;
 use crate::protocol::{QuestionId, ToEngine};
-
-/// Another worker that says nothing for this many seconds, while it has something to do, is lost.
-pub const PATIENCE_S: u32 = 60;
 
 /// A command with the files that came with it.
 pub type Command = (ToEngine, Vec<File>);
@@ -66,30 +61,6 @@ impl<T> Mailbox<T> {
             }
         })
         .await
-    }
-
-    /// The next message, if one waits.
-    pub fn take(&self) -> Option<T> {
-        self.0.borrow_mut().commands.pop_front()
-    }
-
-    /// The next message; `None` if none comes within `ms` milliseconds.
-    pub async fn next_within(&self, ms: i32) -> Option<T> {
-        match select(Box::pin(self.next()), Box::pin(scope::pause(ms))).await {
-            Either::Left((message, _)) => Some(message),
-            Either::Right(_) => None,
-        }
-    }
-
-    /// The next message; `None` if none comes within [`PATIENCE_S`].
-    pub async fn next_patiently(&self) -> Option<T> {
-        // Second by second: while the computer sleeps, only one of them passes.
-        for _ in 0..PATIENCE_S {
-            if let Some(message) = self.next_within(1000).await {
-                return Some(message);
-            }
-        }
-        None
     }
 }
 

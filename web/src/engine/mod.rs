@@ -3,7 +3,7 @@
 //! Bytes never leave it. `library` reads the site's files from the browser's `store` or the server
 //! and verifies them; `merge` makes a model of base and adapter while they arrive; `load` puts a
 //! session together; `answer` runs it one token at a time and gives way between two, so that a Stop
-//! is heard. A large file's hash is computed beside it (`hasher`). On several cores this worker is rank 0: `probe` measures whether that pays, `ranks`
+//! is heard. On several cores this worker is rank 0: `probe` measures whether that pays, `ranks`
 //! are the workers beside it, each a `follower`, and through an `exchange` they share activations.
 
 mod adapter;
@@ -35,12 +35,10 @@ use inbox::Inbox;
 use lists::Wanted;
 use load::Engine;
 
-/// Runs the worker: the engine itself, or one of those beside it.
+/// Runs the worker: the engine itself, or one of its followers.
 pub fn start() {
-    match scope::global().name().as_str() {
-        follower::NAME => return follower::start(),
-        hasher::NAME => return hasher::start(),
-        _ => {}
+    if scope::global().name() == follower::NAME {
+        return follower::start();
     }
     report_panics();
     let inbox = Inbox::default();

@@ -5,6 +5,7 @@ use std::{
     rc::Rc,
 };
 
+use futures_util::future::{Either, select};
 use js_sys::{Array, Uint8Array};
 use shared::{Error, Exchange, Model, Pass, SoloExchange, logits_digest, self_test_tokens};
 use wasm_bindgen::JsValue;
@@ -13,13 +14,16 @@ use web_sys::{ErrorEvent, Worker};
 use super::{
     exchange::SharedExchange,
     follower::{self, FromFollower, ToFollower, out_of_order},
-    inbox::{Mailbox, PATIENCE_S},
+    inbox::Mailbox,
     scope,
 };
 use crate::{
     error::SiteError,
     worker::{RunningWorker, send},
 };
+
+/// A follower that says nothing for this many seconds, while it has something to do, is lost.
+const PATIENCE_S: u32 = 60;
 
 /// All ranks but this one, and the way to them. They end with this value.
 pub struct Ranks {
@@ -213,8 +217,8 @@ impl Ranks {
         /// A follower that failed has reported it, or its worker has: both are on their way.
         const GRACE_MS: i32 = 500;
         let Error::Exchange { problem } = error else { return otherwise(error) };
-        match self.reports.next_within(GRACE_MS).await {
-            Some(FromFollower::Failed(reason)) => reason,
+        match self.report_within(GRACE_MS).await {
+            Err(Some(reason)) => reason,
             _ => stopped(format!("The ranks of the engine lost each other: {problem}.")),
         }
     }
@@ -240,12 +244,24 @@ impl Ranks {
     }
 
     async fn report(&self) -> Result<FromFollower, SiteError> {
-        match self.reports.next_patiently().await {
-            Some(FromFollower::Failed(error)) => Err(error),
-            Some(report) => Ok(report),
-            None => Err(stopped(format!(
-                "A rank of the engine has been silent for {PATIENCE_S} seconds."
-            ))),
+        // Second by second: while the computer sleeps, only one of them passes.
+        for _ in 0..PATIENCE_S {
+            match self.report_within(1000).await {
+                Ok(report) => return Ok(report),
+                Err(Some(error)) => return Err(error),
+                Err(None) => {}
+            }
+        }
+        Err(stopped(format!("A rank of the engine has been silent for {PATIENCE_S} seconds.")))
+    }
+
+    /// The next report; as an error a failure, or `None` if none comes in time.
+    async fn report_within(&self, ms: i32) -> Result<FromFollower, Option<SiteError>> {
+        let (report, patience) = (Box::pin(self.reports.next()), Box::pin(scope::pause(ms)));
+        match select(report, patience).await {
+            Either::Left((FromFollower::Failed(error), _)) => Err(Some(error)),
+            Either::Left((report, _)) => Ok(report),
+            Either::Right(_) => Err(None),
         }
     }
 }
