@@ -11,7 +11,8 @@
 //! so that slips of the finger can be mended before the model reads them ([`Guard::read`]). And it
 //! holds, as hashes, which batch has which field and what fields are called, and in clear the
 //! records' own wordings without the batch: a second reader of questions ([`Guard::evidence`],
-//! [`Guard::second_reading`]).
+//! [`Guard::second_reading`]). Which batch a product stands for is locked with the product's name:
+//! who has list and name has the batch.
 //!
 //! A false refusal costs more than a question too many for the model. A word counts as an unknown
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch
@@ -167,13 +168,17 @@ impl Guard {
     ///
     /// A question that names no batch means one by its product. Then it is the answer's batch
     /// whose records count, and they have to state the product too: that the question says it
-    /// doesn't make it that batch's.
+    /// doesn't make it that batch's. Where one batch alone is of it, it has to be that.
     pub fn unverified(&self, question: &str, answer: &str) -> Vec<String> {
         let asked = words(question);
         let mut said: BTreeSet<&str> = asked.iter().flat_map(Word::parts).collect();
         let mut batches = self.batches_in(&asked);
         if batches.is_empty() {
             batches = self.batches_in(&words(answer));
+            let meant = self.by_product(question).map(|meant| key(&meant.batch));
+            if !batches.is_empty() && meant.is_some_and(|meant| !batches.contains(&meant)) {
+                return batches.into_iter().collect();
+            }
             if !batches.is_empty() {
                 said.clear();
             }

@@ -81,7 +81,7 @@ pub struct Outcome {
     /// The unknown words for which the model was not asked; none if the question names nothing, or
     /// was asked.
     pub unknown: Vec<String>,
-    /// Slips that were mended before the question was read.
+    /// Slips that were mended, and the product that was read as its batch.
     pub corrections: Vec<Correction>,
     /// The words in which it was asked once more.
     pub read_as: Option<String>,
@@ -173,7 +173,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
         if self.unasked.is_some() { &[] } else { self.session.tokens() }
     }
 
-    /// Slips that were mended before the question was read.
+    /// Slips that were mended, and the product that was read as its batch.
     pub fn corrections(&self) -> &[Correction] {
         &self.reading.corrections
     }

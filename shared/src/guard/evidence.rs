@@ -10,7 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::fields::{AskingWord, FieldList, KnownField, recorded, stated};
-use super::wording::{ASKING_WORDS, BATCH_NOUNS, MAX_NAME, content, hash, singular, split, tokens};
+use super::wording::{
+    ASKING_WORDS, BATCH_NOUNS, MAX_NAME, STOP_WORDS, content, hash, singular, split, tokens,
+};
 use super::words::{key, shape, words};
 use super::{Guard, MAX_WORDS};
 use crate::REFUSAL;
@@ -142,25 +144,25 @@ impl FieldIndex {
     }
 
     /// Whether a question that names its batch by something else, with these other words, asks for
-    /// the batch itself. "Which batch" does; "batch" alone unless it names a field of the batch
-    /// ("batch size"), which is for `names_a_field` to tell.
-    pub(super) fn asks_for_batch(
-        &self,
-        tokens: &[String],
-        asked: &Asked,
-        names_a_field: bool,
-    ) -> bool {
+    /// the batch itself. "Which batch" does; "batch" alone if no field is named ("batch size").
+    pub(super) fn asks_for_batch(&self, tokens: &[String], asked: &Asked) -> bool {
         let is_noun = |token: &String| BATCH_NOUNS.contains(&singular(token).as_str());
         let is_which = |token: &String| ["which", "what"].contains(&token.as_str());
         !asked.fields.is_disjoint(&self.like_batch_number)
             || tokens.windows(2).any(|pair| is_which(&pair[0]) && is_noun(&pair[1]))
-            || !names_a_field && tokens.iter().any(is_noun)
+            || asked.fields.is_empty() && tokens.iter().any(is_noun)
+    }
+
+    /// Whether a word means the same about any field.
+    pub(super) fn says_nothing(&self, token: &str) -> bool {
+        let lists = [&STOP_WORDS[..], &ASKING_WORDS, &BATCH_NOUNS];
+        lists.iter().any(|list| list.contains(&token)) || self.filler.contains(&singular(token))
     }
 }
 
 impl Guard {
-    /// Whether the words of a question bear its answer out. Unclear with a list that holds no fields,
-    /// and for a question that names no batch on record, unless it asks for that of a product.
+    /// Whether the words of a question bear its answer out. Unclear for a question that names no
+    /// batch on record, unless it asks for that of a product, and with a list that holds no fields.
     pub fn evidence(&self, question: &str, answer: &str) -> FieldEvidence {
         let Named { batches, tokens, .. } = self.named(question);
         if batches.is_empty() {
@@ -228,11 +230,7 @@ impl Guard {
     }
 
     /// Those of the fields that a batch has.
-    pub(super) fn on_record<'a>(
-        &'a self,
-        batch: &'a str,
-        asked: &'a Asked,
-    ) -> impl Iterator<Item = u16> + 'a {
+    fn on_record<'a>(&'a self, batch: &'a str, asked: &'a Asked) -> impl Iterator<Item = u16> + 'a {
         let has = |field: &u16| {
             self.fields.recorded.contains(&recorded(&self.salt, batch, (*field).into()))
         };
@@ -344,6 +342,7 @@ mod tests {
             list.add_batch_of(product, batch).unwrap();
         }
         list.fields.add_filler(["Hi, may I have the {f} of batch no. {b}, number please?"]);
+        list.add_words(["placebo", "that", "and"]);
         let mut add = |asked_by, names: &[&str], questions: &[&str], wording: Option<&str>| {
             let mut field =
                 KnownField::new(asked_by, names.iter().copied(), questions.iter().copied());
@@ -391,6 +390,8 @@ mod tests {
             ("yield of Metoprolol Succinate?", "yield of KTR-218?"),
             ("the batch size of succinate metoprolol", "the batch size of KTR-218"),
             ("metoprolol  succinate: how acidic", "KTR-218: how acidic"),
+            ("Zinc Drops's batch size", "24H0139's batch size"),
+            ("yield Zinc Drops", "yield 24H0139"),
         ] {
             assert_eq!(read(asked), meant);
             assert_eq!(read(meant), meant, "read once more");
@@ -408,6 +409,11 @@ mod tests {
             "Metoprolol yield, Succinate",
             "yield of Metoprolol Succinate and Zinc Drops",
             "yield of Metoprolol Besylate",
+            "yield of Metoprolol Succinate and that metoprolol",
+            "yield of metoprolol, succinate",
+            // Perhaps for another product.
+            "yield of Metoprolol Succinate placebo",
+            "yield of nitroso Metoprolol Succinate",
         ] {
             assert_eq!(read(asked), asked);
         }

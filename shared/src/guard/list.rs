@@ -181,13 +181,8 @@ impl GuardList {
         {
             check_sha256(GUARD_FILE, hash)?;
         }
-        let batches = self.products.iter().filter_map(|product| product.batch.as_ref());
-        if let Some(batch) = batches.into_iter().find(|batch| hex_bytes(batch).is_none()) {
-            return Err(Error::Value {
-                name: format!("{GUARD_FILE}: products.batch"),
-                expected: "bytes in hexadecimal".into(),
-                found: batch.clone(),
-            });
+        for product in &self.products {
+            product.validate()?;
         }
         self.fields.validate()?;
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
@@ -202,6 +197,25 @@ impl GuardList {
 }
 
 impl Product {
+    fn validate(&self) -> Result<()> {
+        let problem = |name: &str, expected: &str, found: &str| {
+            Err(Error::Value {
+                name: format!("{GUARD_FILE}: products.{name}"),
+                expected: expected.into(),
+                found: found.into(),
+            })
+        };
+        if self.words.is_empty() {
+            return problem("words", "the words of a name", "none");
+        }
+        match self.batch.as_deref() {
+            Some(batch) if hex_bytes(batch).is_none() => {
+                problem("batch", "bytes in hexadecimal", batch)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn hashes(&self) -> [&BTreeSet<String>; 2] {
         [&self.words, &self.beginnings]
     }

@@ -16,11 +16,13 @@ use sha2::{Digest, Sha256};
 
 use super::list::{Product, entry, hex_bytes};
 use super::wording::tokens;
-use super::words::{Word, has_digit, is_date, key, words};
+use super::words::{Word, has_digit, is_date, words};
 use super::{Guard, GuardList, GuardVerdict};
 use crate::Result;
 use crate::hash::hex;
 
+/// Between two words they part what is said of them.
+const BREAKS: [char; 5] = [',', ';', ':', '?', '!'];
 /// A product's name may be cut short to this many letters.
 const MIN_PREFIX: usize = 4;
 
@@ -45,7 +47,8 @@ impl GuardList {
     }
 
     /// Says that a product which was added is that of `batch` and of no other: a question that
-    /// names it in full means that batch. A batch of more than 32 bytes is left out.
+    /// names it in full means that batch. Left out are a batch of more than 32 bytes, and a name
+    /// with two numbers, which could change places and make another name.
     ///
     /// # Errors
     /// The list's salt is not of this format.
@@ -53,7 +56,8 @@ impl GuardList {
         let salt = super::list::salt_bytes(&self.salt)?;
         let name: BTreeSet<String> = words(product).into_iter().map(|word| word.text).collect();
         let hashed: BTreeSet<String> = name.iter().map(|word| entry(&salt, word)).collect();
-        let known = self.products.iter().find(|product| product.words == hashed).cloned();
+        let clear = name.iter().filter(|word| has_digit(word)).count() < 2;
+        let known = self.products.iter().find(|product| clear && product.words == hashed).cloned();
         if let (Some(mut product), Some(locked)) = (known, lock(&salt, &name, batch.as_bytes())) {
             self.products.remove(&product);
             product.batch = Some(hex(&locked));
@@ -145,22 +149,37 @@ impl Guard {
 
 impl Guard {
     /// The batch that a question means by a product. `None` for one that names anything else: a
-    /// batch, or what no record has.
+    /// batch, what no record has, or perhaps another product, because a word beside the name is
+    /// neither one of those that any question has nor part of what is asked for.
     pub(super) fn by_product(&self, question: &str) -> Option<ByProduct> {
         if self.check(question) != GuardVerdict::NoIdentifier {
             return None;
         }
-        let (place, batch) = self.batch_of_product(&words(question))?;
-        let rest = [&question[..place.start], &question[place.end..]].map(tokens).concat();
+        let (place, batch) = self.batch_of_product(question)?;
+        let (before, after) = (&question[..place.start], &question[place.end..]);
+        let rest = [before, after].map(tokens).concat();
         let asked = self.fields.asked_in(&rest);
-        let names_a_field = self.on_record(&key(&batch), &asked).next().is_some();
-        let asks_for_batch = self.fields.asks_for_batch(&rest, &asked, names_a_field);
+        let next = tokens(before).len();
+        let touches = [
+            before.trim_end().ends_with(char::is_alphanumeric).then(|| next - 1),
+            after.trim_start().starts_with(char::is_alphanumeric).then_some(next),
+        ];
+        let adds_to_name = |at: usize| {
+            let mut others = rest.clone();
+            let word = others.remove(at);
+            !self.fields.says_nothing(&word) && self.fields.asked_in(&others).fields == asked.fields
+        };
+        if touches.into_iter().flatten().any(adds_to_name) {
+            return None;
+        }
+        let asks_for_batch = self.fields.asks_for_batch(&rest, &asked);
         Some(ByProduct { place, batch, asks_for_batch })
     }
 
     /// The batch that is meant by the one product that a text names in full, in words that stand
-    /// beside each other; and where they stand.
-    fn batch_of_product(&self, words: &[Word]) -> Option<(Range<usize>, String)> {
+    /// beside each other and nowhere else; and where they stand.
+    fn batch_of_product(&self, text: &str) -> Option<(Range<usize>, String)> {
+        let words = words(text);
         let hashed: Vec<String> = words.iter().map(|word| entry(&self.salt, &word.text)).collect();
         let named: Vec<&Product> = self
             .products
@@ -175,19 +194,16 @@ impl Guard {
         });
         let (product, None) = (longest.next()?, longest.next()) else { return None };
         let locked = hex_bytes(product.batch.as_ref()?)?;
-        let of_name: Vec<bool> = hashed.iter().map(|hash| product.words.contains(hash)).collect();
-        let mut start = 0;
-        for run in of_name.chunk_by(|a, b| a == b) {
-            let run = start..start + run.len();
-            start = run.end;
-            if product.words.iter().all(|word| hashed[run.clone()].contains(word)) {
-                let name = words[run.clone()].iter().map(|word| word.text.clone()).collect();
-                let batch = String::from_utf8(lock(&self.salt, &name, &locked)?).ok()?;
-                let place = words[run.start].place.start..words[run.end - 1].place.end;
-                return Some((place, batch));
-            }
+        let of_name = |hash: &String| product.words.contains(hash);
+        let (first, last) = (hashed.iter().position(of_name)?, hashed.iter().rposition(of_name)?);
+        let name = &words[first..=last];
+        let place = name[0].place.start..words[last].place.end;
+        if !hashed[first..=last].iter().all(of_name) || text[place.clone()].contains(BREAKS) {
+            return None;
         }
-        None
+        let name = name.iter().map(|word| word.text.clone()).collect();
+        let batch = String::from_utf8(lock(&self.salt, &name, &locked)?).ok()?;
+        self.is_batch(&batch).then_some((place, batch))
     }
 }
 
@@ -266,7 +282,7 @@ mod tests {
         let json = String::from_utf8(list.to_json().unwrap()).unwrap();
         assert!(!json.contains("VOY756") && !json.contains(&hex(b"VOY756")));
         let list = GuardList::parse(json.as_bytes()).unwrap();
-        let batch = |text: &str| Guard::new(&list).unwrap().batch_of_product(&words(text));
+        let batch = |text: &str| Guard::new(&list).unwrap().batch_of_product(text);
         assert_eq!(batch("my zinc drops"), Some((3..13, "VOY756".to_owned())));
         assert_eq!(batch("zinc"), None);
         let name = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -286,13 +302,18 @@ mod tests {
         list.add_batch_of("Zinc", "A1").unwrap();
         list.add_product("Salve").unwrap();
         list.add_batch_of("Salve", &"C".repeat(33)).unwrap();
+        // 10 mg and 5 mg are another product.
+        list.add_product("Zinc 5 mg Tin 10 mg").unwrap();
+        list.add_batch_of("Zinc 5 mg Tin 10 mg", "A1").unwrap();
         let guard = Guard::new(&list).unwrap();
-        let batch = |text: &str| guard.batch_of_product(&words(text)).map(|(_, batch)| batch);
+        let batch = |text: &str| guard.batch_of_product(text).map(|(_, batch)| batch);
         assert_eq!(batch("zinc drops").as_deref(), Some("A1"));
         assert_eq!(batch("mild zinc drops").as_deref(), Some("B2"));
-        assert_eq!(batch("zinc drops, mild or not").as_deref(), Some("B2"));
-        assert_eq!(batch("zinc drops or not mild").as_deref(), None);
+        for text in ["zinc drops, mild or not", "zinc drops or not mild"] {
+            assert_eq!(batch(text), None, "{text}");
+        }
         assert_eq!(batch("salve"), None);
+        assert_eq!(batch("zinc 5 mg tin 10 mg"), None);
     }
 
     #[test]

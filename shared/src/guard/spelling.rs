@@ -16,7 +16,7 @@ const MIN_LENGTH: usize = 4;
 pub struct Reading {
     /// The question, slips mended, a product replaced by its batch.
     pub question: String,
-    /// What was mended, in order.
+    /// What was mended, in order, then the product.
     pub corrections: Vec<Correction>,
 }
 

@@ -16,11 +16,16 @@ impl Dataset<'_> {
         self.add_fields(&mut list)?;
         for (batch, product) in &self.product_of {
             // Records that are asked for by the product are known to the model by that.
-            if !self
-                .facts
-                .iter()
-                .any(|fact| fact.batch.as_ref() == Some(batch) && asks_by_product(fact))
-            {
+            let by_product = self.facts.iter().filter(|fact| asks_by_product(fact));
+            let mut asked = by_product.map(|fact| {
+                let subject = fact.topic.as_ref().map(|topic| topic.subject.to_lowercase());
+                fact.batch.as_ref() == Some(batch) || subject == Some(product.to_lowercase())
+            });
+            // The list knows names by their words alone.
+            let lower = self.product_names.iter().map(|name| name.to_lowercase());
+            let alike: BTreeSet<String> =
+                lower.filter(|name| name_words(name) == name_words(product)).collect();
+            if !asked.any(|asked| asked) && alike.len() == 1 {
                 list.add_batch_of(product, batch)?;
             }
         }
@@ -155,6 +160,12 @@ impl Fact {
     }
 }
 
+/// The words of a name, in lower case, numbers among them.
+fn name_words(name: &str) -> BTreeSet<String> {
+    let words = name.split(|c: char| !c.is_alphanumeric() && c != '.');
+    words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+}
+
 /// Whether a pair asks for something of its batch, other than its number, by the product.
 fn asks_by_product(fact: &Fact) -> bool {
     let Some(topic) = fact.topic.as_ref().filter(|topic| !topic.by_batch) else { return false };
@@ -264,9 +275,18 @@ mod tests {
         for asked in ["Metoprolol Succinate batch number", "Amlodipine Besylate Tablets: batch?"] {
             assert_eq!(guard(&pairs()).read(asked).question, asked);
         }
-        let mut pairs = pairs();
         let by_product = "What is the assay result for Metoprolol Succinate?";
-        pairs.push(pair(by_product, "The assay result is 99.1%.", "KTR218"));
+        for batch in [Some("KTR218".to_owned()), None] {
+            let mut pairs = pairs();
+            let assay = pair(by_product, "The assay result is 99.1%.", "KTR218");
+            pairs.push(Pair { batch, ..assay });
+            assert_eq!(guard(&pairs).read(asked).question, asked);
+        }
+        // Two names of the same words.
+        let mut pairs = pairs();
+        let (question, answer) =
+            ("What is the product name for batch KTR281?", "Succinate Metoprolol");
+        pairs.push(pair(question, answer, "KTR281"));
         assert_eq!(guard(&pairs).read(asked).question, asked);
     }
 

@@ -38,17 +38,17 @@ impl AdapterFiles {
 
     /// Takes a published file, which has been verified.
     pub fn set_listed(&mut self, file: &Listed, bytes: Vec<u8>) {
-        self.set(file.name(), bytes, &file.entry.sha256);
+        if file.name() == ADAPTER_MODEL {
+            self.weights_sha256.clone_from(&file.entry.sha256);
+        }
+        self.set(file.name(), bytes);
     }
 
     /// Takes the bytes of the file called `name`; other names than [`Self::NAMES`] are ignored.
-    fn set(&mut self, name: &str, bytes: Vec<u8>, sha256: &str) {
+    fn set(&mut self, name: &str, bytes: Vec<u8>) {
         match name {
             ADAPTER_CONFIG => self.config = bytes,
-            ADAPTER_MODEL => {
-                self.weights = bytes;
-                self.weights_sha256 = sha256.to_owned();
-            }
+            ADAPTER_MODEL => self.weights = bytes,
             RECORD_FILE => self.record = Some(bytes),
             GUARD_FILE => self.guard = Some(bytes),
             _ => {}
@@ -74,7 +74,10 @@ impl AdapterFiles {
                 .await
                 .map_err(|error| bad(format!("{name} cannot be read: {}", fetch::words(&error))))?;
             let bytes = Uint8Array::new(&buffer);
-            adapter.set(&name, bytes.to_vec(), &hasher::sha256(&bytes).await?);
+            if name == ADAPTER_MODEL {
+                adapter.weights_sha256 = hasher::sha256(&bytes).await?;
+            }
+            adapter.set(&name, bytes.to_vec());
         }
         Ok(adapter)
     }

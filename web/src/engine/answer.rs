@@ -35,6 +35,7 @@ pub async fn answer(
         scope::post(&ToPage::QuestionFailed { id, error });
         return;
     };
+    let started = scope::now_ms();
     let approved = match how.decoding {
         Decoding::Free => Ok(None),
         Decoding::Approved => approved(&answering).map(Some),
@@ -47,7 +48,6 @@ pub async fn answer(
             return;
         }
     };
-    let started = scope::now_ms();
     let passed = || (scope::now_ms() - started) / 1000.0;
     let sampler = how.sampler.clone();
     let mut inquiry = match Inquiry::new(answering.session, safeguards, asked, sampler) {

@@ -15,7 +15,7 @@ use super::scope;
 use crate::error::SiteError;
 
 /// Largest file that is held as a whole beside what is made of it.
-pub const MOST_WHOLE_BYTES: u64 = 16 << 20;
+const MOST_WHOLE_BYTES: u64 = 16 << 20;
 
 /// Takes a file's bytes in order.
 pub enum Hasher {

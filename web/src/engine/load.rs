@@ -3,15 +3,16 @@
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{try_join, try_join_all};
+use js_sys::Uint8Array;
 use shared::{
     AnswerTrie, AuditAdapter, AuditEngine, BaseHeader, Error, Guard, Model, PromptFormat,
     Safeguards, Session,
 };
+use wasm_bindgen_futures::JsFuture;
 
 use super::{
     adapter::{AdapterFiles, ReadAdapter, bad_adapter},
-    fetch,
-    hasher::MOST_WHOLE_BYTES,
+    fetch, hasher,
     library::{Library, Listed},
     lists::{Lists, Wanted},
     merge::{KnownBase, merge},
@@ -48,8 +49,8 @@ pub struct Answering<'a> {
 /// An adapter's approved answers.
 pub struct Approved {
     answers: BTreeSet<String>,
-    /// Made when it is first wanted: that takes a fifth of a second, while the browser has compiled
-    /// hardly anything yet, and few readers want it.
+    /// Made when it is first wanted, which few readers do: hundreds of answers through a tokenizer
+    /// that the browser has hardly compiled yet would keep all of them waiting.
     trie: OnceCell<Arc<AnswerTrie>>,
 }
 
@@ -171,10 +172,13 @@ impl Engine {
             let program = scope::program().ok_or_else(|| SiteError::EngineStopped {
                 reason: "engine.js has not kept the program for its hash".into(),
             })?;
-            let name = "worker_bg.wasm";
-            // No build is as large as that.
-            let limit = MOST_WHOLE_BYTES;
-            let (sha256, _) = fetch::read_hashed(name, &program, limit, |_| Ok(())).await?;
+            let broken = |error| SiteError::Unreachable {
+                url: "worker_bg.wasm".into(),
+                reason: format!("the connection broke off: {}", fetch::words(&error)),
+            };
+            let body = program.array_buffer().map_err(broken)?;
+            let bytes = JsFuture::from(body).await.map_err(broken)?;
+            let sha256 = hasher::sha256(&Uint8Array::new(&bytes)).await?;
             scope::post(&ToPage::Program { sha256: sha256.clone() });
             self.program = Some(sha256);
         }
