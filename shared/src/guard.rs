@@ -175,11 +175,11 @@ impl Guard {
         let mut batches = self.batches_in(&asked);
         if batches.is_empty() {
             batches = self.batches_in(&words(answer));
-            let meant = self.by_product(question).map(|meant| key(&meant.batch));
-            if !batches.is_empty() && meant.is_some_and(|meant| !batches.contains(&meant)) {
-                return batches.into_iter().collect();
-            }
             if !batches.is_empty() {
+                let meant = self.by_product(question);
+                if meant.is_some_and(|meant| !batches.contains(&key(&meant.batch))) {
+                    return batches.into_iter().collect();
+                }
                 said.clear();
             }
         }

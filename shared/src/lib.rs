@@ -98,7 +98,7 @@ pub use guard::{
     Asked, AskingWord, Correction, FieldIndex, FieldList, GUARD_FILE, Guard, GuardList,
     GuardVerdict, KnownField, Reading, identifier_words, singular,
 };
-pub use hash::sha256_hex;
+pub use hash::{hex, sha256_hex};
 pub use inquiry::{Inquiry, Outcome, Progress, Safeguards};
 pub use kernels::kernel_names;
 pub use linear::Linear;

@@ -183,11 +183,11 @@ impl Guard {
                 FieldEvidence::Unclear
             };
         }
-        let states =
-            |field: &u16| self.fields.stated.contains(&stated(&self.salt, (*field).into(), answer));
-        if asked.fields.iter().any(states) {
+        if asked.fields.iter().any(|field| self.states(*field, answer)) {
             FieldEvidence::Agrees
-        } else if asked.whole && self.fields.wordings.keys().any(states) {
+        } else if asked.whole
+            && self.fields.wordings.keys().any(|field| self.states(*field, answer))
+        {
             FieldEvidence::Contradicts
         } else {
             FieldEvidence::Unclear
@@ -197,15 +197,20 @@ impl Guard {
     /// What a product's `batch` says to the answer to the question for it.
     fn is_batch_of(&self, batch: &str, answer: &str) -> FieldEvidence {
         let said = self.batches_in(&words(answer));
-        let states =
-            |field: u16| self.fields.stated.contains(&stated(&self.salt, field.into(), answer));
+        let states_number =
+            || self.fields.batch_number.is_some_and(|field| self.states(field, answer));
         if answer.trim() == REFUSAL || !said.is_empty() && !said.contains(&key(batch)) {
             FieldEvidence::Contradicts
-        } else if !said.is_empty() && self.fields.batch_number.is_some_and(states) {
+        } else if !said.is_empty() && states_number() {
             FieldEvidence::Agrees
         } else {
             FieldEvidence::Unclear
         }
+    }
+
+    /// Whether the records give this answer about a field.
+    fn states(&self, field: u16, answer: &str) -> bool {
+        self.fields.stated.contains(&stated(&self.salt, field.into(), answer))
     }
 
     /// The question in the records' own words, for a model that refused it although the question

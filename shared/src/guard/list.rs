@@ -176,9 +176,7 @@ impl GuardList {
         }
         salt_bytes(&self.salt)?;
         let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts, &self.answers];
-        for hash in
-            hashes.into_iter().chain(self.products.iter().flat_map(Product::hashes)).flatten()
-        {
+        for hash in hashes.into_iter().flatten() {
             check_sha256(GUARD_FILE, hash)?;
         }
         for product in &self.products {
@@ -205,6 +203,9 @@ impl Product {
                 found: found.into(),
             })
         };
+        for hash in self.hashes().into_iter().flatten() {
+            check_sha256(GUARD_FILE, hash)?;
+        }
         if self.words.is_empty() {
             return problem("words", "the words of a name", "none");
         }

@@ -145,21 +145,20 @@ impl Guard {
         }
         unknown
     }
-}
 
-impl Guard {
     /// The batch that a question means by a product. `None` for one that names anything else: a
     /// batch, what no record has, or perhaps another product, because a word beside the name is
     /// neither one of those that any question has nor part of what is asked for.
     pub(super) fn by_product(&self, question: &str) -> Option<ByProduct> {
+        let (place, batch) = self.batch_of_product(question)?;
         if self.check(question) != GuardVerdict::NoIdentifier {
             return None;
         }
-        let (place, batch) = self.batch_of_product(question)?;
         let (before, after) = (&question[..place.start], &question[place.end..]);
-        let rest = [before, after].map(tokens).concat();
+        let mut rest = tokens(before);
+        let next = rest.len();
+        rest.extend(tokens(after));
         let asked = self.fields.asked_in(&rest);
-        let next = tokens(before).len();
         let touches = [
             before.trim_end().ends_with(char::is_alphanumeric).then(|| next - 1),
             after.trim_start().starts_with(char::is_alphanumeric).then_some(next),

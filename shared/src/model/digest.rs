@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::Model;
 use crate::exchange::Exchange;
+use crate::hash::hex;
 use crate::{ModelConfig, Result};
 
 /// SHA-256, hexadecimal, over the bits (little-endian f32) of the logits after every token.
@@ -22,7 +23,7 @@ pub fn logits_digest(model: &Model, tokens: &[u32], exchange: &mut dyn Exchange)
             hash.update(logit.to_le_bytes());
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// A fixed prompt for [`logits_digest`] that needs no tokenizer: 24 ids spread over the

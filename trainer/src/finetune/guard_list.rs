@@ -6,7 +6,7 @@ use anyhow::Result;
 use shared::{FieldIndex, GuardList};
 
 use super::augment::{Dataset, Fact};
-use super::recognise::{find_ignoring_case, replace_ignoring_case};
+use super::recognise::{Topic, find_ignoring_case, replace_ignoring_case};
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
 
 impl Dataset<'_> {
@@ -14,20 +14,8 @@ impl Dataset<'_> {
     pub fn guard_list(&self, salt: &str) -> Result<GuardList> {
         let mut list = self.reading_list(salt)?;
         self.add_fields(&mut list)?;
-        for (batch, product) in &self.product_of {
-            // Records that are asked for by the product are known to the model by that.
-            let by_product = self.facts.iter().filter(|fact| asks_by_product(fact));
-            let mut asked = by_product.map(|fact| {
-                let subject = fact.topic.as_ref().map(|topic| topic.subject.to_lowercase());
-                fact.batch.as_ref() == Some(batch) || subject == Some(product.to_lowercase())
-            });
-            // The list knows names by their words alone.
-            let lower = self.product_names.iter().map(|name| name.to_lowercase());
-            let alike: BTreeSet<String> =
-                lower.filter(|name| name_words(name) == name_words(product)).collect();
-            if !asked.any(|asked| asked) && alike.len() == 1 {
-                list.add_batch_of(product, batch)?;
-            }
+        for (batch, product) in self.products_read_as_batches() {
+            list.add_batch_of(product, batch)?;
         }
         Ok(list)
     }
@@ -125,6 +113,32 @@ impl Dataset<'_> {
         products
     }
 
+    /// Batches, each with the product that stands for it in a question: one whose name no other has
+    /// the words of, because the list knows names by their words alone. Left out are those that
+    /// records are asked for by: the model knows these by the product.
+    fn products_read_as_batches(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names: BTreeSet<String> =
+            self.product_names.iter().map(|name| name.to_lowercase()).collect();
+        let mut alike: BTreeMap<BTreeSet<String>, usize> = BTreeMap::new();
+        for name in &names {
+            *alike.entry(name_words(name)).or_default() += 1;
+        }
+        let (mut batches, mut subjects) = (BTreeSet::new(), BTreeSet::new());
+        for (fact, topic) in
+            self.facts.iter().filter_map(|fact| Some((fact, asked_by_product(fact)?)))
+        {
+            batches.extend(fact.batch.as_deref());
+            subjects.insert(topic.subject.to_lowercase());
+        }
+        let pairs =
+            self.product_of.iter().map(|(batch, product)| (batch.as_str(), product.as_str()));
+        pairs.filter(move |(batch, product)| {
+            alike.get(&name_words(product)) == Some(&1)
+                && !batches.contains(batch)
+                && !subjects.contains(&product.to_lowercase())
+        })
+    }
+
     /// Ordinary words: those of the grammar and of the user's own questions. Names of products
     /// are none.
     fn vocabulary(&self, products: &BTreeSet<String>) -> BTreeSet<String> {
@@ -166,10 +180,10 @@ fn name_words(name: &str) -> BTreeSet<String> {
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-/// Whether a pair asks for something of its batch, other than its number, by the product.
-fn asks_by_product(fact: &Fact) -> bool {
-    let Some(topic) = fact.topic.as_ref().filter(|topic| !topic.by_batch) else { return false };
-    topic.field.as_ref().is_none_or(|field| field.key != BATCH_NUMBER)
+/// What a pair is about that asks by the product for something other than the batch's number.
+fn asked_by_product(fact: &Fact) -> Option<&Topic> {
+    let topic = fact.topic.as_ref().filter(|topic| !topic.by_batch)?;
+    topic.field.as_ref().is_none_or(|field| field.key != BATCH_NUMBER).then_some(topic)
 }
 
 /// The product that a pair names: in its question, or as its answer.

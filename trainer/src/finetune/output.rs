@@ -115,7 +115,7 @@ pub fn salt(seed: u64) -> String {
     let mut rng = stream(seed, "guard salt", 0);
     let mut bytes = [0u8; 16];
     rng.fill_bytes(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    shared::hex(&bytes)
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {

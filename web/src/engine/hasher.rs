@@ -7,6 +7,7 @@
 
 use js_sys::{Reflect, Uint8Array};
 use sha2::{Digest, Sha256};
+use shared::{hex, sha256_hex};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::SubtleCrypto;
@@ -70,7 +71,7 @@ impl Hasher {
 pub async fn sha256(bytes: &Uint8Array) -> Result<String, SiteError> {
     match subtle() {
         Some(subtle) => digest(&subtle, bytes).await,
-        None => Ok(hex(&Sha256::digest(bytes.to_vec()))),
+        None => Ok(sha256_hex(&bytes.to_vec())),
     }
 }
 
@@ -87,8 +88,4 @@ async fn digest(subtle: &SubtleCrypto, bytes: &Uint8Array) -> Result<String, Sit
     let promise = subtle.digest_with_str_and_js_u8_array("SHA-256", bytes).map_err(failed)?;
     let digest = JsFuture::from(promise).await.map_err(failed)?;
     Ok(hex(&Uint8Array::new(&digest).to_vec()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
