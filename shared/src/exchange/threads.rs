@@ -146,9 +146,10 @@ impl Drop for ThreadExchange {
     /// Nobody waits for a rank that is gone: sleeping followers of a leader end, whoever is in the
     /// middle of a pass gets an error.
     fn drop(&mut self) {
-        self.shared.lost.store(true, Ordering::Release);
         let mut command = self.shared.command.lock().unwrap_or_else(PoisonError::into_inner);
         command.done |= self.rank == 0;
+        // Under the lock: a follower that looks for a pass must not see the loss before the end.
+        self.shared.lost.store(true, Ordering::Release);
         self.shared.changed.notify_all();
     }
 }
