@@ -14,6 +14,7 @@
 use crate::quant::BLOCK;
 use crate::quant::packed::{Block4, Block8, Matrix, Packed, QUAD, QUADS, ROWS};
 
+mod attention;
 mod exp;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod nibbles;
@@ -178,9 +179,10 @@ pub(crate) trait Kernels: Send + Sync {
     /// `gate = silu(gate) * up`.
     fn swiglu(&self, gate: &mut [f32], up: &[f32]);
 
-    /// Softmax attention of one query over one head's past. `scores` is scratch of at least
-    /// `past.len` rounded up to whole pages.
-    fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]);
+    /// Softmax attention of the query heads that share a key/value head, `[heads, head_dim]`, over
+    /// its past. `scores` is scratch for up to [`TILE`] heads, each of `past.len` rounded up to
+    /// whole pages.
+    fn attend(&self, queries: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]);
 
     /// 32 columns from `first` of one row of `scale * B A`: `a` is `[r, width]`, `b` the row of
     /// B, `[r]`.

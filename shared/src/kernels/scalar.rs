@@ -4,7 +4,8 @@
 //! side; everything else happens in the order written. Functions marked `inline(always)` are
 //! compiled again inside the instruction sets that don't replace them.
 
-use super::{ActBlock, Activations, Kernels, LANES, PAGE, Past, exp, matmul_loop};
+use super::attention::{WeightedSums, attend};
+use super::{ActBlock, Activations, Kernels, LANES, Past, exp, matmul_loop};
 use crate::quant::packed::{Block4, Block8, Packed, PackedBlock, QUAD, ROWS};
 use crate::quant::{BLOCK, SMALLEST, absmax, round_to_code};
 
@@ -36,8 +37,10 @@ impl Kernels for Scalar {
         swiglu(gate, up);
     }
 
-    fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-        attend(query, past, scale, scores, out);
+    fn attend(&self, queries: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
+        for (query, out) in queries.chunks(past.head_dim).zip(out.chunks_mut(past.head_dim)) {
+            attend(self, query, past, scale, scores, out);
+        }
     }
 
     fn low_rank(
@@ -49,6 +52,26 @@ impl Kernels for Scalar {
         scale: f32,
     ) -> [f32; BLOCK] {
         low_rank(a, width, first, b, scale)
+    }
+}
+
+impl WeightedSums for Scalar {
+    fn add<const T: usize>(
+        &self,
+        factors: [&[f32]; T],
+        rows: &[f32],
+        stride: usize,
+        first: usize,
+        sums: &mut [[f32; LANES]; T],
+    ) {
+        for (sums, factors) in sums.iter_mut().zip(factors) {
+            for (factor, row) in factors.iter().zip(rows.chunks_exact(stride)) {
+                let row = &row[first..][..LANES];
+                for lane in 0..LANES {
+                    sums[lane] += factor * row[lane];
+                }
+            }
+        }
     }
 }
 
@@ -150,65 +173,9 @@ pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// Scores sum over the head's dimensions in ascending order, values over positions in ascending
-/// order; lanes are positions in the first case and dimensions in the second.
-#[inline(always)]
-pub(super) fn attend(query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-    let pages = past.len.div_ceil(PAGE);
-    assert!(past.len > 0 && pages <= past.pages.len(), "{} positions", past.len);
-    assert!(query.len() == past.head_dim && out.len() == past.head_dim, "head width");
-    let scores = &mut scores[..pages * PAGE];
-    for page in 0..pages {
-        let keys = past.keys(page);
-        let used = PAGE.min(past.len - page * PAGE);
-        for first in (0..used).step_by(LANES) {
-            let mut sums = [0.0; LANES];
-            for (query, keys) in query.iter().zip(keys.as_chunks::<PAGE>().0) {
-                for lane in 0..LANES {
-                    sums[lane] += query * keys[first + lane];
-                }
-            }
-            for lane in 0..LANES {
-                scores[page * PAGE + first + lane] = sums[lane] * scale;
-            }
-        }
-    }
-    let total = softmax_weights(&mut scores[..past.len]);
-
-    let (strips, rest) = out.as_chunks_mut::<LANES>();
-    let rest_start = strips.len() * LANES;
-    for (index, strip) in strips.iter_mut().enumerate() {
-        let mut sums = [0.0; LANES];
-        for page in 0..pages {
-            let used = PAGE.min(past.len - page * PAGE);
-            let values = past.values(page).chunks_exact(past.head_dim);
-            for (weight, values) in scores[page * PAGE..][..used].iter().zip(values) {
-                let values = &values[index * LANES..][..LANES];
-                for lane in 0..LANES {
-                    sums[lane] += weight * values[lane];
-                }
-            }
-        }
-        for lane in 0..LANES {
-            strip[lane] = sums[lane] / total;
-        }
-    }
-    for (lane, out) in rest.iter_mut().enumerate() {
-        let mut sum = 0.0;
-        for page in 0..pages {
-            let used = PAGE.min(past.len - page * PAGE);
-            let values = past.values(page).chunks_exact(past.head_dim);
-            for (weight, values) in scores[page * PAGE..][..used].iter().zip(values) {
-                sum += weight * values[rest_start + lane];
-            }
-        }
-        *out = sum / total;
-    }
-}
-
 /// Replaces scores by `exp(score - max)` and returns their sum.
 #[inline(always)]
-fn softmax_weights(scores: &mut [f32]) -> f32 {
+pub(super) fn softmax_weights(scores: &mut [f32]) -> f32 {
     let mut max = f32::NEG_INFINITY;
     for score in scores.iter() {
         max = if *score > max { *score } else { max };

@@ -3,14 +3,16 @@
 //! `i32x4.dot_i16x8` multiplies 16-bit lanes and adds neighbours: two inputs of four rows at a
 //! time, with the two activations repeated, so that every 32-bit lane sums one row. Codes of 8
 //! bits are widened by the load, codes of 4 bits are multiplied as they are packed, see
-//! [`nibbles`](super::nibbles). The f32 kernels are the scalar code, which the compiler vectorizes.
+//! [`nibbles`](super::nibbles). Of the f32 kernels attention's sums are written out; the others are the
+//! scalar code, which the compiler vectorizes.
 
 #![allow(unsafe_code)]
 
 use std::arch::wasm32::*;
 
+use super::attention::{self, WeightedSums};
 use super::scalar::{self, scales};
-use super::{ActBlock, Activations, Kernels, Past, matmul_loop};
+use super::{ActBlock, Activations, Kernels, LANES, Past, matmul_loop};
 use crate::quant::BLOCK;
 use crate::quant::packed::{Block4, Block8, Packed, PackedBlock, QUAD, QUADS, ROWS};
 
@@ -42,8 +44,8 @@ impl Kernels for Simd128 {
         scalar::swiglu(gate, up);
     }
 
-    fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-        scalar::attend(query, past, scale, scores, out);
+    fn attend(&self, queries: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
+        attention::attend(self, queries, past, scale, scores, out);
     }
 
     fn low_rank(
@@ -56,6 +58,56 @@ impl Kernels for Simd128 {
     ) -> [f32; BLOCK] {
         scalar::low_rank(a, width, first, b, scale)
     }
+}
+
+impl WeightedSums for Simd128 {
+    #[inline(always)]
+    fn add<const T: usize>(
+        &self,
+        factors: [&[f32]; T],
+        rows: &[f32],
+        stride: usize,
+        first: usize,
+        sums: &mut [[f32; LANES]; T],
+    ) {
+        // Half the lanes at a time: more sums than registers would go through memory.
+        for half in 0..2 {
+            half_sums(factors, rows, stride, first, half, sums);
+        }
+    }
+}
+
+#[inline(always)]
+fn half_sums<const T: usize>(
+    factors: [&[f32]; T],
+    rows: &[f32],
+    stride: usize,
+    first: usize,
+    half: usize,
+    sums: &mut [[f32; LANES]; T],
+) {
+    let mut lanes = sums.map(|sums| load_eight(&sums, half));
+    let factors = factors.map(|factors| &factors[..rows.len() / stride]);
+    for (i, row) in rows.chunks_exact(stride).enumerate() {
+        let row = load_eight(row[first..].first_chunk().expect("whole lanes of a row"), half);
+        for t in 0..T {
+            let factor = f32x4_splat(factors[t][i]);
+            for part in 0..2 {
+                let product = f32x4_mul(factor, row[part]);
+                lanes[t][part] = f32x4_add(lanes[t][part], product);
+            }
+        }
+    }
+    for (sums, lanes) in sums.iter_mut().zip(lanes) {
+        sums.as_chunks_mut().0[half] = to_array(lanes[0], lanes[1]);
+    }
+}
+
+/// Half the lanes.
+#[inline(always)]
+fn load_eight(lanes: &[f32; LANES], half: usize) -> [v128; 2] {
+    let eight = &lanes.as_chunks::<ROWS>().0[half];
+    [load_scales(eight, 0), load_scales(eight, 1)]
 }
 
 #[inline(always)]

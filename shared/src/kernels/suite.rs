@@ -310,8 +310,8 @@ pub fn swiglu_equals_specification(kernels: &dyn Kernels) {
 pub fn attend_equals_specification(kernels: &dyn Kernels) {
     let mut rng = Rng::new(6);
     let lengths = [1, 2, LANES, LANES + 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 2];
-    for (head_dim, len) in [2, LANES, 20, 32, 64].into_iter().flat_map(|d| lengths.map(|n| (d, n)))
-    {
+    let shapes = [2, LANES, 20, 32, 64].into_iter().flat_map(|d| lengths.map(|n| (d, n)));
+    for (index, (head_dim, len)) in shapes.enumerate() {
         // Another head stands before this one, and positions beyond `len` hold NaN.
         let offset = 2 * head_dim * PAGE;
         let count = len.div_ceil(PAGE);
@@ -327,35 +327,38 @@ pub fn attend_equals_specification(kernels: &dyn Kernels) {
                 page[offset + head_dim * PAGE + slot * head_dim + d] = values[position][d];
             }
         }
-        let query: Vec<f32> = (0..head_dim).map(|_| noise(&mut rng) * 2.0).collect();
-        let scale = 0.4;
-
-        let weights: Vec<f64> = keys
-            .iter()
-            .map(|key| {
-                let dot = key.iter().zip(&query).map(|(k, q)| f64::from(*k) * f64::from(*q));
-                libm::exp(dot.sum::<f64>() * f64::from(scale))
-            })
-            .collect();
-        let total: f64 = weights.iter().sum();
-        let exact: Vec<f64> = (0..head_dim)
-            .map(|d| {
-                let sum = weights.iter().zip(&values).map(|(w, v)| w * f64::from(v[d]));
-                sum.sum::<f64>() / total
-            })
-            .collect();
-
         let past = Past { pages: &pages, offset, head_dim, len };
+        let heads = 1 + (index + index / lengths.len()) % (2 * TILE);
+        let queries: Vec<f32> = (0..heads * head_dim).map(|_| noise(&mut rng) * 2.0).collect();
+        let scale = 0.4;
         let run = |kernels: &dyn Kernels| {
-            let mut scores = vec![f32::NAN; count * PAGE];
-            let mut out = vec![f32::NAN; head_dim];
-            kernels.attend(&query, past, scale, &mut scores, &mut out);
+            let mut scores = vec![f32::NAN; heads.min(TILE) * count * PAGE];
+            let mut out = vec![f32::NAN; queries.len()];
+            kernels.attend(&queries, past, scale, &mut scores, &mut out);
             out
         };
         let out = run(kernels);
-        assert_close(&out, &exact, 3e-6, &format!("{len} positions of {head_dim}"));
+        let exact: Vec<f64> = queries
+            .chunks(head_dim)
+            .flat_map(|query| attention(query, &keys, &values, f64::from(scale)))
+            .collect();
+        assert_close(&out, &exact, 3e-6, &format!("{heads} heads, {len} positions of {head_dim}"));
         assert_same_bits(&out, &run(&Scalar), "attend");
     }
+}
+
+/// One query's attention from the formula, in f64.
+fn attention(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f64) -> Vec<f64> {
+    let weight = |key: &Vec<f32>| {
+        let products = key.iter().zip(query).map(|(k, q)| f64::from(*k) * f64::from(*q));
+        libm::exp(products.sum::<f64>() * scale)
+    };
+    let weights: Vec<f64> = keys.iter().map(weight).collect();
+    let total: f64 = weights.iter().sum();
+    let sum = |d: usize| -> f64 {
+        weights.iter().zip(values).map(|(weight, value)| weight * f64::from(value[d])).sum()
+    };
+    (0..query.len()).map(|d| sum(d) / total).collect()
 }
 
 pub fn low_rank_equals_specification(kernels: &dyn Kernels) {

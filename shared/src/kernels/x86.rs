@@ -4,7 +4,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{ActBlock, Activations, Kernels, Past, matmul_loop, scalar};
+use super::attention::{self, WeightedSums};
+use super::{ActBlock, Activations, Kernels, LANES, Past, matmul_loop, scalar};
 use crate::quant::BLOCK;
 use crate::quant::packed::{Block4, Block8, Packed, QUADS, ROWS};
 
@@ -59,9 +60,9 @@ impl Kernels for Avx2 {
         unsafe { swiglu(gate, up) }
     }
 
-    fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
+    fn attend(&self, queries: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
         // SAFETY: `avx2()` hands out an `Avx2` only where AVX2 was detected.
-        unsafe { attend(query, past, scale, scores, out) }
+        unsafe { attend(self, queries, past, scale, scores, out) }
     }
 
     fn low_rank(
@@ -74,6 +75,21 @@ impl Kernels for Avx2 {
     ) -> [f32; BLOCK] {
         // SAFETY: `avx2()` hands out an `Avx2` only where AVX2 was detected.
         unsafe { low_rank(a, width, first, b, scale) }
+    }
+}
+
+impl WeightedSums for Avx2 {
+    #[inline(always)]
+    fn add<const T: usize>(
+        &self,
+        factors: [&[f32]; T],
+        rows: &[f32],
+        stride: usize,
+        first: usize,
+        sums: &mut [[f32; LANES]; T],
+    ) {
+        // SAFETY: `avx2()` hands out an `Avx2` only where AVX2 was detected.
+        unsafe { weighted_sums(factors, rows, stride, first, sums) }
     }
 }
 
@@ -106,8 +122,8 @@ impl Kernels for Avx512Vnni {
         self.0.swiglu(gate, up);
     }
 
-    fn attend(&self, query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-        self.0.attend(query, past, scale, scores, out);
+    fn attend(&self, queries: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
+        self.0.attend(queries, past, scale, scores, out);
     }
 
     fn low_rank(
@@ -138,8 +154,48 @@ fn swiglu(gate: &mut [f32], up: &[f32]) {
 }
 
 #[target_feature(enable = "avx2")]
-fn attend(query: &[f32], past: Past, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-    scalar::attend(query, past, scale, scores, out);
+fn attend(
+    sums: &Avx2,
+    queries: &[f32],
+    past: Past,
+    scale: f32,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    attention::attend(sums, queries, past, scale, scores, out);
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn weighted_sums<const T: usize>(
+    factors: [&[f32]; T],
+    rows: &[f32],
+    stride: usize,
+    first: usize,
+    sums: &mut [[f32; LANES]; T],
+) {
+    let mut lanes = sums.map(|sums| load_lanes(&sums));
+    let factors = factors.map(|factors| &factors[..rows.len() / stride]);
+    for (i, row) in rows.chunks_exact(stride).enumerate() {
+        let row = load_lanes(row[first..].first_chunk().expect("whole lanes of a row"));
+        for t in 0..T {
+            let factor = _mm256_set1_ps(factors[t][i]);
+            for half in 0..2 {
+                let product = _mm256_mul_ps(factor, row[half]);
+                lanes[t][half] = _mm256_add_ps(lanes[t][half], product);
+            }
+        }
+    }
+    for (sums, lanes) in sums.iter_mut().zip(lanes) {
+        sums.as_chunks_mut().0.copy_from_slice(&lanes.map(|half| to_array(half)));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_lanes(lanes: &[f32; LANES]) -> [__m256; 2] {
+    let halves = lanes.as_chunks::<ROWS>().0;
+    [load_scales(&halves[0]), load_scales(&halves[1])]
 }
 
 #[target_feature(enable = "avx2")]

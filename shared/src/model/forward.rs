@@ -5,7 +5,7 @@ use super::split::Split;
 use super::{CHUNK, KvCache, Layer, Model};
 use crate::Result;
 use crate::exchange::Exchange;
-use crate::kernels::{Activations, PAGE};
+use crate::kernels::{Activations, PAGE, TILE};
 use crate::quant::packed::Matrix;
 use crate::sampler::check_finite;
 
@@ -107,15 +107,18 @@ impl Model {
         }
         let group = self.config.num_attention_heads / self.config.num_key_value_heads;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let mut scores = vec![0.0; (start + tokens).next_multiple_of(PAGE)];
+        let heads = self.query_heads.len().min(group).min(TILE);
+        let mut scores = vec![0.0; heads * (start + tokens).next_multiple_of(PAGE)];
         let mut attended = vec![0.0; queries.len()];
         for t in 0..tokens {
-            for (local, head) in self.query_heads.clone().enumerate() {
-                let key_value_head = head / group - self.key_value_heads.start;
-                let past = cache.past(index, key_value_head, start + t + 1);
-                let at = t * query_width + local * head_dim;
-                let (query, out) = (&queries[at..at + head_dim], &mut attended[at..at + head_dim]);
-                self.kernels.attend(query, past, scale, &mut scores, out);
+            for (local, head) in self.key_value_heads.clone().enumerate() {
+                let past = cache.past(index, local, start + t + 1);
+                let first = self.query_heads.start;
+                let own = |head: usize| head.clamp(first, self.query_heads.end) - first;
+                let own = own(head * group) * head_dim..own((head + 1) * group) * head_dim;
+                let own = t * query_width + own.start..t * query_width + own.end;
+                let (queries, out) = (&queries[own.clone()], &mut attended[own]);
+                self.kernels.attend(queries, past, scale, &mut scores, out);
             }
         }
         let attended = self.gather(&self.query_split, tokens, attended, exchange)?;
