@@ -87,21 +87,37 @@ pub(crate) struct Activations {
 }
 
 impl Activations {
-    /// Quantizes `values`, `[tokens, width]`, per block of 32: scale `max|x| / 127`, codes
-    /// rounded to nearest, ties to even.
+    /// Of no tokens yet.
+    pub fn new() -> Self {
+        Self::from_blocks(Vec::new(), 1)
+    }
+
+    /// Replaces them by `tokens` others of `width`, each of which `write` puts where it is told,
+    /// quantized per block of 32: scale `max|x| / 127`, codes rounded to nearest, ties to even.
     ///
     /// # Panics
-    /// If `width` is not a positive multiple of 32 or `values` is not whole tokens.
-    pub fn quantize(kernels: &dyn Kernels, values: &[f32], width: usize) -> Self {
+    /// If `width` is not a positive multiple of 32.
+    pub fn quantize(
+        &mut self,
+        kernels: &dyn Kernels,
+        tokens: usize,
+        width: usize,
+        mut write: impl FnMut(usize, &mut [f32]),
+    ) {
         assert!(width > 0 && width.is_multiple_of(BLOCK), "width {width}");
-        assert!(values.len().is_multiple_of(width), "{} values of width {width}", values.len());
-        let empty = ActBlock::new(&[0; BLOCK], 0.0);
-        let mut blocks = vec![empty; values.len() / BLOCK];
-        let tiles = values.chunks(TILE * width).zip(blocks.chunks_mut(TILE * width / BLOCK));
-        for (values, blocks) in tiles {
+        self.per_token = width / BLOCK;
+        self.tokens = tokens;
+        self.blocks.resize(tokens * self.per_token, ActBlock::new(&[0; BLOCK], 0.0));
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        self.factors.take();
+        let mut values = vec![0.0; tokens.min(TILE) * width];
+        for (tile, blocks) in self.blocks.chunks_mut(TILE * self.per_token).enumerate() {
+            let values = &mut values[..blocks.len() * BLOCK];
+            for (t, values) in values.chunks_exact_mut(width).enumerate() {
+                write(tile * TILE + t, values);
+            }
             kernels.quantize(values, width, blocks);
         }
-        Self::from_blocks(blocks, width / BLOCK)
     }
 
     /// Activations of blocks that stand in tiles already, `per_token` of them a token.
@@ -334,7 +350,8 @@ mod tests {
         let weights = Packed::<Block8>::try_new(8, 2, |_, _| {
             Ok::<_, std::convert::Infallible>(crate::quant::RowBlock { scale: 1.0, codes: [1; 32] })
         });
-        let x = Activations::quantize(best(), &[1.0; BLOCK], BLOCK);
+        let mut x = Activations::new();
+        x.quantize(best(), 1, BLOCK, |_, values| values.fill(1.0));
         best().matmul8(&weights.unwrap_or_else(|never| match never {}), &x, &mut [0.0; 8]);
     }
 }

@@ -1,5 +1,6 @@
 //! The arithmetic of a pass: embedding, layers, logits.
 
+use super::buffers::{Buffers, Gathered, room};
 use super::rope::Rotation;
 use super::split::Split;
 use super::{CHUNK, KvCache, Layer, Model};
@@ -46,11 +47,10 @@ impl Model {
         cache.reserve(start + tokens.len());
         let rotation = Rotation::new(&self.frequencies, start, tokens.len());
         let mut x = self.embed(tokens, exchange)?;
+        let mut buffers = Buffers::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            let attended = self.attention(index, layer, &x, &rotation, cache, exchange)?;
-            add(&mut x, &attended);
-            let transformed = self.mlp(layer, &x, exchange)?;
-            add(&mut x, &transformed);
+            self.attention(index, layer, &mut x, &rotation, cache, exchange, &mut buffers)?;
+            self.mlp(layer, &mut x, exchange, &mut buffers)?;
         }
         cache.advance(tokens.len());
         Ok(x)
@@ -81,21 +81,27 @@ impl Model {
         Ok(x)
     }
 
+    /// Adds a layer's attention to the residual stream.
+    #[allow(clippy::too_many_arguments)]
     fn attention(
         &self,
         index: usize,
         layer: &Layer,
-        x: &[f32],
+        x: &mut [f32],
         rotation: &Rotation,
         cache: &mut KvCache,
         exchange: &mut dyn Exchange,
-    ) -> Result<Vec<f32>> {
+        buffers: &mut Buffers,
+    ) -> Result<()> {
         let head_dim = self.config.head_dim;
-        let normed = self.normed(x, &layer.attention_norm);
-        let tokens = normed.tokens();
-        let mut queries = self.product(&layer.query, &normed);
-        let mut keys = self.product(&layer.key, &normed);
-        let values = self.product(&layer.value, &normed);
+        let Buffers {
+            activations, queries, keys, values, scores, attended, output, gathered, ..
+        } = buffers;
+        self.normed(x, &layer.attention_norm, activations);
+        let tokens = activations.tokens();
+        let queries = self.product(&layer.query, activations, queries);
+        let keys = self.product(&layer.key, activations, keys);
+        let values = self.product(&layer.value, activations, values);
         let query_width = self.query_heads.len() * head_dim;
         let key_width = self.key_value_heads.len() * head_dim;
         let start = cache.len();
@@ -108,8 +114,8 @@ impl Model {
         let group = self.config.num_attention_heads / self.config.num_key_value_heads;
         let scale = 1.0 / (head_dim as f32).sqrt();
         let heads = self.query_heads.len().min(group).min(TILE);
-        let mut scores = vec![0.0; heads * (start + tokens).next_multiple_of(PAGE)];
-        let mut attended = vec![0.0; queries.len()];
+        let scores = room(scores, heads * (start + tokens).next_multiple_of(PAGE));
+        let attended = room(attended, queries.len());
         for t in 0..tokens {
             for (local, head) in self.key_value_heads.clone().enumerate() {
                 let past = cache.past(index, local, start + t + 1);
@@ -118,88 +124,102 @@ impl Model {
                 let own = own(head * group) * head_dim..own((head + 1) * group) * head_dim;
                 let own = t * query_width + own.start..t * query_width + own.end;
                 let (queries, out) = (&queries[own.clone()], &mut attended[own]);
-                self.kernels.attend(queries, past, scale, &mut scores, out);
+                self.kernels.attend(queries, past, scale, scores, out);
             }
         }
-        let attended = self.gather(&self.query_split, tokens, attended, exchange)?;
-        let activations = self.quantized(&attended, self.config.query_width());
-        let output = self.product(&layer.output, &activations);
-        self.gather(&self.hidden_split, tokens, output, exchange)
+        let all = gather(&self.query_split, tokens, attended, gathered, exchange)?;
+        self.quantized(&all, activations);
+        let output = self.product(&layer.output, activations, output);
+        add(x, &gather(&self.hidden_split, tokens, output, gathered, exchange)?);
+        Ok(())
     }
 
-    fn mlp(&self, layer: &Layer, x: &[f32], exchange: &mut dyn Exchange) -> Result<Vec<f32>> {
-        let normed = self.normed(x, &layer.mlp_norm);
-        let tokens = normed.tokens();
-        let mut inner = self.product(&layer.gate, &normed);
-        let up = self.product(&layer.up, &normed);
-        self.kernels.swiglu(&mut inner, &up);
-        let inner = self.gather(&self.inner_split, tokens, inner, exchange)?;
-        let activations = self.quantized(&inner, self.config.intermediate_size);
-        let down = self.product(&layer.down, &activations);
-        self.gather(&self.hidden_split, tokens, down, exchange)
+    /// Adds a layer's feed-forward network to the residual stream.
+    fn mlp(
+        &self,
+        layer: &Layer,
+        x: &mut [f32],
+        exchange: &mut dyn Exchange,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        let Buffers { activations, gate, up, output, gathered, .. } = buffers;
+        self.normed(x, &layer.mlp_norm, activations);
+        let tokens = activations.tokens();
+        let gate = self.product(&layer.gate, activations, gate);
+        let up = self.product(&layer.up, activations, up);
+        self.kernels.swiglu(gate, up);
+        let all = gather(&self.inner_split, tokens, gate, gathered, exchange)?;
+        self.quantized(&all, activations);
+        let output = self.product(&layer.down, activations, output);
+        add(x, &gather(&self.hidden_split, tokens, output, gathered, exchange)?);
+        Ok(())
     }
 
     /// Logits of one token.
     fn logits(&self, hidden: &[f32], exchange: &mut dyn Exchange) -> Result<Vec<f32>> {
-        let normed = self.normed(hidden, &self.output_norm);
-        let local = self.product(self.head.as_ref().unwrap_or(&self.embedding), &normed);
-        let logits = self.gather(&self.vocab_split, 1, local, exchange)?;
-        check_finite(&logits)?;
-        Ok(logits)
-    }
-
-    fn normed(&self, x: &[f32], weight: &[f32]) -> Activations {
-        let mut normed = vec![0.0; x.len()];
-        let rows = x.chunks_exact(weight.len()).zip(normed.chunks_exact_mut(weight.len()));
-        for (x, out) in rows {
-            self.kernels.rms_norm(x, weight, self.config.rms_norm_eps, out);
+        let mut activations = Activations::new();
+        self.normed(hidden, &self.output_norm, &mut activations);
+        let head = self.head.as_ref().unwrap_or(&self.embedding);
+        let mut local = Vec::new();
+        self.product(head, &activations, &mut local);
+        if self.slice.ranks() > 1 {
+            let mut logits = vec![0.0; self.vocab_split.rows()];
+            exchange.all_gather(&local, self.vocab_split.own().start, &mut logits)?;
+            local = logits;
         }
-        self.quantized(&normed, weight.len())
+        check_finite(&local)?;
+        Ok(local)
     }
 
-    fn quantized(&self, values: &[f32], width: usize) -> Activations {
-        Activations::quantize(self.kernels, values, width)
+    fn normed(&self, x: &[f32], weight: &[f32], activations: &mut Activations) {
+        let width = weight.len();
+        activations.quantize(self.kernels, x.len() / width, width, |t, out| {
+            let x = &x[t * width..(t + 1) * width];
+            self.kernels.rms_norm(x, weight, self.config.rms_norm_eps, out);
+        });
+    }
+
+    fn quantized(&self, all: &Gathered, activations: &mut Activations) {
+        activations.quantize(self.kernels, all.tokens, all.split.rows(), |t, out| {
+            all.row(t, out, <[f32]>::copy_from_slice);
+        });
     }
 
     /// This rank's rows of a matrix product, `[tokens, rows]`.
-    fn product(&self, weights: &Matrix, x: &Activations) -> Vec<f32> {
-        let mut out = vec![0.0; weights.rows() * x.tokens()];
-        self.kernels.matmul(weights, x, &mut out);
-        out
-    }
-
-    /// All ranks' rows, `[tokens, split.rows()]`, from this rank's.
-    fn gather(
+    fn product<'a>(
         &self,
-        split: &Split,
-        tokens: usize,
-        local: Vec<f32>,
-        exchange: &mut dyn Exchange,
-    ) -> Result<Vec<f32>> {
-        if self.slice.ranks() == 1 {
-            return Ok(local);
-        }
-        // Pieces travel as [rank, token, row].
-        let rows = split.rows();
-        let mut pieces = vec![0.0; tokens * rows];
-        exchange.all_gather(&local, split.own().start * tokens, &mut pieces)?;
-        if tokens == 1 {
-            return Ok(pieces);
-        }
-        let mut full = vec![0.0; tokens * rows];
-        for rank in 0..self.slice.ranks() {
-            let own = split.of(rank);
-            for t in 0..tokens {
-                let piece = &pieces[own.start * tokens + t * own.len()..][..own.len()];
-                full[t * rows + own.start..t * rows + own.end].copy_from_slice(piece);
-            }
-        }
-        Ok(full)
+        weights: &Matrix,
+        x: &Activations,
+        out: &'a mut Vec<f32>,
+    ) -> &'a mut [f32] {
+        let out = room(out, weights.rows() * x.tokens());
+        self.kernels.matmul(weights, x, out);
+        out
     }
 }
 
-fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
+/// All ranks' rows, from this rank's, `[tokens, row]`.
+fn gather<'a>(
+    split: &'a Split,
+    tokens: usize,
+    local: &'a [f32],
+    buffer: &'a mut Vec<f32>,
+    exchange: &mut dyn Exchange,
+) -> Result<Gathered<'a>> {
+    if split.ranks() == 1 {
+        return Ok(Gathered { pieces: local, split, tokens });
+    }
+    let pieces = room(buffer, tokens * split.rows());
+    exchange.all_gather(local, split.own().start * tokens, pieces)?;
+    Ok(Gathered { pieces, split, tokens })
+}
+
+fn add(x: &mut [f32], all: &Gathered) {
+    for (t, x) in x.chunks_exact_mut(all.split.rows()).enumerate() {
+        all.row(t, x, |x, y| {
+            for (x, y) in x.iter_mut().zip(y) {
+                *x += y;
+            }
+        });
     }
 }

@@ -11,6 +11,7 @@
 //! Every matrix product quantizes its activations to 8 bits first. Every rank holds the whole
 //! residual stream and a slice of everything else.
 
+mod buffers;
 mod build;
 mod cache;
 mod digest;

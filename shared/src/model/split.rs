@@ -70,6 +70,11 @@ impl Split {
         self.rows
     }
 
+    /// Number of ranks.
+    pub fn ranks(&self) -> usize {
+        self.slice.ranks
+    }
+
     /// The rows of rank `rank`.
     pub fn of(&self, rank: usize) -> Range<usize> {
         let units = self.rows.div_ceil(self.unit);
