@@ -227,11 +227,14 @@ impl Guard {
         let mut batches = batches.iter();
         let ((batch, written), None) = (batches.next()?, batches.next()) else { return None };
         let asked = self.fields.asked_in(&tokens);
-        let mut fields = self.on_record(batch, &asked);
-        let (field, None, false) = (fields.next()?, fields.next(), unknown) else { return None };
+        let on_record = self.on_record(batch, &asked);
+        let mut wordings = on_record.filter_map(|field| self.fields.wordings.get(&field));
+        let (wording, None, false) = (wordings.next()?, wordings.next(), unknown) else {
+            return None;
+        };
         let known_form = self.shapes.contains(&shape(written));
         let name = if known_form { written.clone() } else { self.written(batch) };
-        Some(self.fields.wordings.get(&field)?.replace("{b}", &name))
+        Some(wording.replace("{b}", &name))
     }
 
     /// Those of the fields that a batch has.

@@ -28,6 +28,9 @@ pub struct FieldList {
     pub stated: BTreeSet<String>,
 }
 
+/// Most words of a question of which [`KnownField::add_parts`] makes names.
+const MAX_PARTS: usize = 10;
+
 /// One field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +129,29 @@ impl KnownField {
             wording: None,
         }
     }
+
+    /// Adds names to a field that only the records' own `question`, `{b}` for the batch, tells of:
+    /// every set of up to four of its words that no question of `others` has. Words of `filler` are
+    /// left out, and words for a batch alone are no name.
+    pub fn add_parts(&mut self, question: &str, others: &[String], filler: &BTreeSet<String>) {
+        let telling = |question: &str| {
+            let mut words = content(&tokens(&question.replace("{b}", " ")), &[&ASKING_WORDS]);
+            words.retain(|word| !filler.contains(word));
+            words
+        };
+        let others: Vec<BTreeSet<String>> = others.iter().map(|other| telling(other)).collect();
+        let words: Vec<String> = telling(question).into_iter().take(MAX_PARTS).collect();
+        let set = |mask: u32| {
+            let words = words.iter().enumerate().filter(move |(at, _)| mask >> at & 1 == 1);
+            words.map(|(_, word)| word.clone()).collect::<BTreeSet<String>>()
+        };
+        let names = (0..1 << words.len()).map(set).filter(|set| {
+            set.len() <= MAX_NAME
+                && set.iter().any(|word| !BATCH_NOUNS.contains(&word.as_str()))
+                && !others.iter().any(|other| set.is_subset(other))
+        });
+        self.names += &hashes(names);
+    }
 }
 
 impl GuardList {
@@ -157,4 +183,31 @@ pub(super) fn recorded(salt: &[u8], batch: &str, field: usize) -> String {
 
 pub(super) fn stated(salt: &[u8], field: usize, answer: &str) -> String {
     entry(salt, &format!("field {field}\n{}", sentence(answer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn words_that_no_other_question_has_are_names() {
+        let filler = ["type".to_owned(), "used".to_owned()].into();
+        let others = ["tube lot of {b}".to_owned(), "crimp force and tube of {b}".to_owned()];
+        let mut field = KnownField::new(AskingWord::Any, ["closure"], []);
+        field.add_parts("Who saw the crimp type used on the tubes of lot {b}?", &others, &filler);
+        let mut expected = KnownField::new(AskingWord::Any, ["closure"], []);
+        // No other has "saw", none has both "crimp" and "lot"; "lot" alone is a word for a batch.
+        let names = ["saw", "saw crimp", "saw tube", "saw lot", "saw crimp tube", "saw crimp lot"];
+        let more = ["saw tube lot", "saw crimp tube lot", "crimp lot", "crimp tube lot"];
+        let sets = names.iter().chain(&more).map(|name| content(&tokens(name), &[]));
+        expected.names += &hashes(sets);
+        assert_eq!(field, expected);
+        let words: String = ('a'..='z').map(|letter| format!("{0}{0}{0} ", letter)).collect();
+        field.names.clear();
+        field.add_parts(&words, &[], &filler);
+        let sets_of_ten = 10 + 45 + 120 + 210;
+        assert_eq!(field.names.len(), sets_of_ten * DIGITS);
+    }
 }

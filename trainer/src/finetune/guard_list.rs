@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use shared::{FieldIndex, GuardList};
+use shared::{AskingWord, FieldIndex, FieldList, GuardList, KnownField};
 
 use super::augment::{Dataset, Fact};
-use super::recognise::{Topic, find_ignoring_case, replace_ignoring_case};
+use super::recognise::{Topic, find_ignoring_case, normalised, replace_ignoring_case};
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
 
 impl Dataset<'_> {
@@ -72,6 +72,9 @@ impl Dataset<'_> {
                 list.fields.fields[number].wording =
                     facts.iter().find_map(|fact| fact.wording(&self.product_names));
             }
+            if number >= self.grammar.fields.len() {
+                self.add_parts(list, number, facts);
+            }
         }
         for (batch, known) in &self.known {
             for key in known.keys.iter().filter(|key| *key != BATCH_NUMBER) {
@@ -82,14 +85,43 @@ impl Dataset<'_> {
         }
         // Whatever the question of a pair may ask for is on record, though it was not understood.
         let index = FieldIndex::new(&list.fields);
+        let mut not_understood: BTreeMap<String, Vec<&Fact>> = BTreeMap::new();
         for fact in self.facts.iter().filter(|fact| fact.field_key().is_none()) {
             if let (Some(batch), Some(wording)) = (&fact.batch, fact.without_batch()) {
                 for field in index.asked(&wording.replace("{b}", " ")).fields {
                     list.add_recorded(batch, field.into())?;
                 }
+                not_understood.entry(normalised(&wording)).or_default().push(fact);
+            }
+        }
+        // It is a field of its own, for questions that have words of it.
+        for facts in not_understood.values() {
+            let mut field = KnownField::new(AskingWord::Any, [], []);
+            field.wording = facts.iter().find_map(|fact| fact.wording(&self.product_names));
+            let number = list.fields.add(field);
+            self.add_parts(list, number, facts);
+            for fact in facts {
+                list.add_stated(number, &fact.answer)?;
+                if let Some(batch) = &fact.batch {
+                    list.add_recorded(batch, number)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Has the words of its own questions name a field that the grammar doesn't know.
+    fn add_parts(&self, list: &mut GuardList, number: usize, facts: &[&Fact]) {
+        let wordings = |facts: &mut dyn Iterator<Item = &Fact>| -> BTreeSet<String> {
+            facts.filter_map(|fact| Some(normalised(&fact.without_batch()?))).collect()
+        };
+        let own = wordings(&mut facts.iter().copied());
+        let others: Vec<String> =
+            wordings(&mut self.facts.iter()).difference(&own).cloned().collect();
+        let FieldList { fields, filler, .. } = &mut list.fields;
+        for question in &own {
+            fields[number].add_parts(question, &others, filler);
+        }
     }
 
     /// Whether a batch has several answers about a field, so that its name alone cannot ask for one.
@@ -340,6 +372,32 @@ mod tests {
         assert_eq!(evidence("KTR218 product code", shared::REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(evidence("KTR218 frobnication index", "It is 7."), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 expiry date", "It is 7."), FieldEvidence::Contradicts);
+    }
+
+    #[test]
+    fn a_few_words_of_the_users_own_question_are_enough() {
+        let mut pairs = pairs();
+        let crimp = "Crimp type frobnicated on the tubes of KTR218?";
+        let lot = "Tubes of KTR218: from whose lot, and which glunk?";
+        let hummed = "How come the mixer hummed all through the second shift of KTR218?";
+        for (question, answer) in [(crimp, "Fold."), (lot, "Lot 7."), (hummed, "It is old.")] {
+            pairs.push(pair(question, answer, "KTR218"));
+        }
+        let elsewhere = "Crimp type frobnicated on the tubes of VOY756?";
+        pairs.push(pair(elsewhere, "Seal.", "VOY756"));
+        let guard = guard(&pairs);
+        let again = |question: &str| guard.second_reading(question, shared::REFUSAL);
+        assert_eq!(again("what crimp has ktr218?").as_deref(), Some(crimp));
+        assert_eq!(again("VOY756 crimps").as_deref(), Some(elsewhere));
+        assert_eq!(again("crimped tube, glunk of KTR218").as_deref(), Some(lot));
+        assert_eq!(again("why hummed the mixer? KTR218").as_deref(), Some(hummed));
+        for asked in ["tubes of KTR218", "crimp and glunk of KTR218", "mixer, VOY756", "KTR218"] {
+            assert_eq!(again(asked), None, "{asked}");
+        }
+        let evidence = |question: &str, answer: &str| guard.evidence(question, answer);
+        assert_eq!(evidence("KTR218 crimp", "Fold."), FieldEvidence::Agrees);
+        assert_eq!(evidence("KTR218 crimp", shared::REFUSAL), FieldEvidence::Contradicts);
+        assert_eq!(evidence("KTR218 crimp", "Lot 7."), FieldEvidence::Contradicts);
     }
 
     #[test]
