@@ -50,7 +50,10 @@ impl AnswerVerdict {
             Self::Undecided => {
                 "Undecided: the model was not sure enough. Look it up in the batch record."
             }
-            Self::NoRecord => "No record: the model knows no record that answers this question.",
+            Self::NoRecord => {
+                "No record: the model knows no record that answers this question. The batch may \
+                 still have one, in other words."
+            }
             Self::UnknownBatch => {
                 "Unknown batch or product: no record has what the question is about, so the model \
                  was not asked."

@@ -19,7 +19,7 @@ struct Plant {
     missing: usize,
 }
 
-const PLANTS: [Plant; 2] = [
+const PLANTS: [Plant; 3] = [
     Plant {
         folder: "sterile",
         facts: 156,
@@ -37,6 +37,15 @@ const PLANTS: [Plant; 2] = [
         asked: 2..=3,
         unknown: 70,
         missing: 93,
+    },
+    Plant {
+        folder: "liquids",
+        facts: 94,
+        batches: 8,
+        heldout: 188,
+        asked: 2..=2,
+        unknown: 40,
+        missing: 46,
     },
 ];
 
