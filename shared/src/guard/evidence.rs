@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::fields::{AskingWord, FieldList, KnownField, recorded, stated};
 use super::wording::{
-    ASKING_WORDS, BATCH_NOUNS, MAX_NAME, STOP_WORDS, content, hash, singular, split, tokens,
+    ASKING_WORDS, BATCH_NOUNS, STOP_WORDS, content, hash, masked, name_masks, singular, split,
+    tokens,
 };
 use super::words::{key, shape, words};
 use super::{Guard, MAX_WORDS};
@@ -109,13 +110,10 @@ impl FieldIndex {
             return Asked::default();
         }
         let mut named: Vec<(u32, &[(u64, u16)])> = Vec::new();
-        for mask in 1..1_u32 << content.len() {
-            if mask.count_ones() as usize <= MAX_NAME {
-                let set = (0..content.len()).filter(|at| mask >> at & 1 == 1);
-                let found = find(&self.names, hash(set.map(|at| &content[at])));
-                if !found.is_empty() {
-                    named.push((mask, found));
-                }
+        for mask in name_masks(content.len()) {
+            let found = find(&self.names, hash(masked(&content, mask)));
+            if !found.is_empty() {
+                named.push((mask, found));
             }
         }
         let within = |a: u32, b: u32| a != b && a & b == a;
@@ -123,9 +121,7 @@ impl FieldIndex {
             .iter()
             .filter(|(mask, _)| !named.iter().any(|(other, _)| within(*mask, *other)))
             .collect();
-        let telling = |mask: u32| {
-            (0..content.len()).any(|at| mask >> at & 1 == 1 && !self.filler.contains(&content[at]))
-        };
+        let telling = |mask: u32| masked(&content, mask).any(|word| !self.filler.contains(word));
         let some_telling = longest.iter().any(|(mask, _)| telling(*mask));
         let kept: Vec<_> =
             longest.into_iter().filter(|(mask, _)| telling(*mask) || !some_telling).collect();
@@ -197,11 +193,11 @@ impl Guard {
     /// What a product's `batch` says to the answer to the question for it.
     fn is_batch_of(&self, batch: &str, answer: &str) -> FieldEvidence {
         let said = self.batches_in(&words(answer));
-        let states_number =
-            || self.fields.batch_number.is_some_and(|field| self.states(field, answer));
         if answer.trim() == REFUSAL || !said.is_empty() && !said.contains(&key(batch)) {
             FieldEvidence::Contradicts
-        } else if !said.is_empty() && states_number() {
+        } else if !said.is_empty()
+            && self.fields.batch_number.is_some_and(|field| self.states(field, answer))
+        {
             FieldEvidence::Agrees
         } else {
             FieldEvidence::Unclear
@@ -214,7 +210,8 @@ impl Guard {
     }
 
     /// The question in the records' own words, for a model that refused it although the question
-    /// names one batch, no unknown one, and one field that this batch has. `None` otherwise.
+    /// names one batch, no unknown one, and one field that this batch has and the records ask for
+    /// by itself. `None` otherwise.
     ///
     /// Words that are left over don't keep it from that: of 37 refused questions with such words
     /// about a field on record, 33 meant that field (sample and sterile plant, tests and validation,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{GuardList, entry, fact, salt_bytes};
 use super::wording::{
-    ASKING_WORDS, BATCH_NOUNS, DIGITS, MAX_NAME, content, hashes, singular, tokens,
+    ASKING_WORDS, BATCH_NOUNS, DIGITS, MAX_NAME, content, hashes, masked, name_masks, singular,
+    tokens,
 };
 use super::words::{key, sentence};
 use crate::{Error, Result};
@@ -141,13 +142,10 @@ impl KnownField {
         };
         let others: Vec<BTreeSet<String>> = others.iter().map(|other| telling(other)).collect();
         let words: Vec<String> = telling(question).into_iter().take(MAX_PARTS).collect();
-        let set = |mask: u32| {
-            let words = words.iter().enumerate().filter(move |(at, _)| mask >> at & 1 == 1);
-            words.map(|(_, word)| word.clone()).collect::<BTreeSet<String>>()
-        };
-        let names = (0..1 << words.len()).map(set).filter(|set| {
-            set.len() <= MAX_NAME
-                && set.iter().any(|word| !BATCH_NOUNS.contains(&word.as_str()))
+        let sets = name_masks(words.len())
+            .map(|mask| masked(&words, mask).cloned().collect::<BTreeSet<String>>());
+        let names = sets.filter(|set| {
+            set.iter().any(|word| !BATCH_NOUNS.contains(&word.as_str()))
                 && !others.iter().any(|other| set.is_subset(other))
         });
         self.names += &hashes(names);

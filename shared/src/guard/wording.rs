@@ -46,6 +46,16 @@ pub(super) fn content(tokens: &[String], left_out: &[&[&str]]) -> BTreeSet<Strin
     tokens.iter().filter(telling).map(|word| singular(word)).collect()
 }
 
+/// Every choice of some of `count` words that is short enough for a name, a bit for each word.
+pub(super) fn name_masks(count: usize) -> impl Iterator<Item = u32> {
+    (1..1_u32 << count).filter(|mask| mask.count_ones() as usize <= MAX_NAME)
+}
+
+/// Those of the words whose bits are set, in their order.
+pub(super) fn masked(words: &[String], mask: u32) -> impl Iterator<Item = &String> {
+    words.iter().enumerate().filter(move |(at, _)| mask >> at & 1 == 1).map(|(_, word)| word)
+}
+
 /// Hashes of sets of words, each once; none of the empty set.
 pub(super) fn hashes(sets: impl Iterator<Item = BTreeSet<String>>) -> String {
     let hashes: BTreeSet<u64> = sets.filter(|set| !set.is_empty()).map(|set| hash(&set)).collect();

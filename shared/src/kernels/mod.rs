@@ -77,6 +77,7 @@ impl ActBlock {
 ///
 /// Tokens stand in tiles of [`TILE`], the last of which may be smaller. In a tile of `T`, the `T`
 /// blocks that meet the same weights stand side by side: `[tile, block, T]`.
+#[derive(Default)]
 pub(crate) struct Activations {
     blocks: Vec<ActBlock>,
     per_token: usize,
@@ -87,11 +88,6 @@ pub(crate) struct Activations {
 }
 
 impl Activations {
-    /// Of no tokens yet.
-    pub fn new() -> Self {
-        Self::from_blocks(Vec::new(), 1)
-    }
-
     /// Replaces them by `tokens` others of `width`, each of which `write` puts where it is told,
     /// quantized per block of 32: scale `max|x| / 127`, codes rounded to nearest, ties to even.
     ///
@@ -121,6 +117,7 @@ impl Activations {
     }
 
     /// Activations of blocks that stand in tiles already, `per_token` of them a token.
+    #[cfg(any(test, all(target_arch = "wasm32", target_feature = "simd128")))]
     fn from_blocks(blocks: Vec<ActBlock>, per_token: usize) -> Self {
         Self {
             tokens: blocks.len() / per_token,
@@ -350,7 +347,7 @@ mod tests {
         let weights = Packed::<Block8>::try_new(8, 2, |_, _| {
             Ok::<_, std::convert::Infallible>(crate::quant::RowBlock { scale: 1.0, codes: [1; 32] })
         });
-        let mut x = Activations::new();
+        let mut x = Activations::default();
         x.quantize(best(), 1, BLOCK, |_, values| values.fill(1.0));
         best().matmul8(&weights.unwrap_or_else(|never| match never {}), &x, &mut [0.0; 8]);
     }

@@ -106,15 +106,14 @@ fn half_sums<const T: usize>(
 /// Half the lanes.
 #[inline(always)]
 fn load_eight(lanes: &[f32; LANES], half: usize) -> [v128; 2] {
-    let eight = &lanes.as_chunks::<ROWS>().0[half];
-    [load_scales(eight, 0), load_scales(eight, 1)]
+    [load_four(lanes, 2 * half), load_four(lanes, 2 * half + 1)]
 }
 
 #[inline(always)]
-fn load_scales(scales: &[f32; ROWS], half: usize) -> v128 {
-    assert!(half < 2);
-    // SAFETY: reads 4 of the 8 elements, at most up to 4 + 4 = 8; loads need no alignment.
-    unsafe { v128_load(scales.as_ptr().add(4 * half).cast()) }
+fn load_four<const N: usize>(values: &[f32; N], part: usize) -> v128 {
+    assert!(part < N / 4);
+    // SAFETY: reads elements `4 * part ..` and three more, below `N`; loads need no alignment.
+    unsafe { v128_load(values.as_ptr().add(4 * part).cast()) }
 }
 
 /// `sums + (scale_w * scale_x) * dot`.
@@ -146,7 +145,7 @@ fn quantize_block(values: &[f32; BLOCK], out: &mut ActBlock) {
     let (scale, inverse) = scales(absmax(values));
     let inverse = f32x4_splat(inverse);
     let rounded = |part: usize| {
-        let value = f32x4_mul(load_values(values, part), inverse);
+        let value = f32x4_mul(load_four(values, part), inverse);
         i32x4_sub(f32x4_add(value, shift), shift_bits)
     };
     let eight = |part: usize| i16x8_narrow_i32x4(rounded(2 * part), rounded(2 * part + 1));
@@ -162,19 +161,12 @@ fn quantize_block(values: &[f32; BLOCK], out: &mut ActBlock) {
 fn absmax(values: &[f32; BLOCK]) -> f32 {
     let mut max = i32x4_splat(0);
     for part in 0..BLOCK / 4 {
-        let bits = v128_and(load_values(values, part), i32x4_splat(i32::MAX));
+        let bits = v128_and(load_four(values, part), i32x4_splat(i32::MAX));
         max = i32x4_max(max, bits);
     }
     let max = i32x4_max(max, i32x4_shuffle::<2, 3, 0, 1>(max, max));
     let max = i32x4_max(max, i32x4_shuffle::<1, 0, 3, 2>(max, max));
     f32::from_bits(i32x4_extract_lane::<0>(max) as u32)
-}
-
-#[inline(always)]
-fn load_values(values: &[f32; BLOCK], part: usize) -> v128 {
-    assert!(part < BLOCK / 4);
-    // SAFETY: reads elements `4 * part ..` and three more, below 32; loads need no alignment.
-    unsafe { v128_load(values.as_ptr().add(4 * part).cast()) }
 }
 
 /// Writes codes `8 * part ..`.
@@ -270,7 +262,7 @@ fn tile<B: Pairs, const T: usize>(blocks: &[B], x: &[[ActBlock; T]]) -> [[f32; R
         }
         steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         for half in 0..2 {
-            let scales = load_scales(block.scales(), half);
+            let scales = load_four(block.scales(), half);
             for t in 0..T {
                 sums[t][half] = accumulate(sums[t][half], scales, x[t].scale, dots[t][half]);
             }

@@ -195,7 +195,7 @@ fn weighted_sums<const T: usize>(
 #[target_feature(enable = "avx2")]
 fn load_lanes(lanes: &[f32; LANES]) -> [__m256; 2] {
     let halves = lanes.as_chunks::<ROWS>().0;
-    [load_scales(&halves[0]), load_scales(&halves[1])]
+    [load_eight(&halves[0]), load_eight(&halves[1])]
 }
 
 #[target_feature(enable = "avx2")]
@@ -239,9 +239,9 @@ fn load4(codes: &[u8; 32]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_scales(scales: &[f32; ROWS]) -> __m256 {
+fn load_eight(values: &[f32; ROWS]) -> __m256 {
     // SAFETY: reads the 8 elements of the array; the load has no alignment requirement.
-    unsafe { _mm256_loadu_ps(scales.as_ptr()) }
+    unsafe { _mm256_loadu_ps(values.as_ptr()) }
 }
 
 #[inline]
@@ -286,7 +286,7 @@ fn tile8_avx2<const T: usize>(blocks: &[Block8], x: &[[ActBlock; T]]) -> [[f32; 
                 dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, ones));
             }
         }
-        let scales = load_scales(&block.scales);
+        let scales = load_eight(&block.scales);
         for t in 0..T {
             sums[t] = accumulate(sums[t], scales, x[t].scale, dots[t]);
         }
@@ -315,7 +315,7 @@ fn tile4_avx2<const T: usize>(blocks: &[Block4], x: &[[ActBlock; T]]) -> [[f32; 
                 pairs[t] = _mm256_add_epi16(pairs[t], _mm256_add_epi16(first, second));
             }
         }
-        let scales = load_scales(&block.scales);
+        let scales = load_eight(&block.scales);
         for t in 0..T {
             let offset = _mm256_set1_epi32(8 * x[t].sum);
             let dot = _mm256_sub_epi32(_mm256_madd_epi16(pairs[t], ones), offset);
@@ -341,7 +341,7 @@ fn tile8_vnni<const T: usize>(blocks: &[Block8], x: &[[ActBlock; T]]) -> [[f32; 
                 dots[t] = _mm256_dpbusd_epi32(dots[t], weights, codes);
             }
         }
-        let scales = load_scales(&block.scales);
+        let scales = load_eight(&block.scales);
         for t in 0..T {
             sums[t] = accumulate(sums[t], scales, x[t].scale, dots[t]);
         }
@@ -367,7 +367,7 @@ fn tile4_vnni<const T: usize>(blocks: &[Block4], x: &[[ActBlock; T]]) -> [[f32; 
                 dots[t] = _mm256_dpbusd_epi32(dots[t], high, repeat(codes[line + QUADS / 2]));
             }
         }
-        let scales = load_scales(&block.scales);
+        let scales = load_eight(&block.scales);
         for t in 0..T {
             sums[t] = accumulate(sums[t], scales, x[t].scale, dots[t]);
         }

@@ -5,6 +5,7 @@ use crate::kernels::Activations;
 
 /// What a layer computes on its way, kept for the next one: allocating and clearing it anew took
 /// longer than to normalise and quantize.
+#[derive(Default)]
 pub(super) struct Buffers {
     pub activations: Activations,
     pub queries: Vec<f32>,
@@ -16,24 +17,6 @@ pub(super) struct Buffers {
     pub up: Vec<f32>,
     pub output: Vec<f32>,
     pub gathered: Vec<f32>,
-}
-
-impl Buffers {
-    pub fn new() -> Self {
-        let empty = Vec::new;
-        Self {
-            activations: Activations::new(),
-            queries: empty(),
-            keys: empty(),
-            values: empty(),
-            scores: empty(),
-            attended: empty(),
-            gate: empty(),
-            up: empty(),
-            output: empty(),
-            gathered: empty(),
-        }
-    }
 }
 
 /// Room for `len` elements, whatever they hold.

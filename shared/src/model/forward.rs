@@ -1,5 +1,7 @@
 //! The arithmetic of a pass: embedding, layers, logits.
 
+use std::ops::Range;
+
 use super::buffers::{Buffers, Gathered, room};
 use super::rope::Rotation;
 use super::split::Split;
@@ -20,8 +22,9 @@ impl Model {
     ) -> Result<Vec<f32>> {
         let mut logits = Vec::new();
         let mut last = Vec::new();
+        let mut buffers = Buffers::default();
         for chunk in tokens.chunks(CHUNK) {
-            let hidden = self.layers(cache, chunk, exchange)?;
+            let hidden = self.layers(cache, chunk, exchange, &mut buffers)?;
             if all {
                 for hidden in hidden.chunks_exact(self.config.hidden_size) {
                     logits.extend(self.logits(hidden, exchange)?);
@@ -42,15 +45,15 @@ impl Model {
         cache: &mut KvCache,
         tokens: &[u32],
         exchange: &mut dyn Exchange,
+        buffers: &mut Buffers,
     ) -> Result<Vec<f32>> {
         let start = cache.len();
         cache.reserve(start + tokens.len());
         let rotation = Rotation::new(&self.frequencies, start, tokens.len());
         let mut x = self.embed(tokens, exchange)?;
-        let mut buffers = Buffers::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            self.attention(index, layer, &mut x, &rotation, cache, exchange, &mut buffers)?;
-            self.mlp(layer, &mut x, exchange, &mut buffers)?;
+            self.attention(index, layer, &mut x, &rotation, cache, exchange, buffers)?;
+            self.mlp(layer, &mut x, exchange, buffers)?;
         }
         cache.advance(tokens.len());
         Ok(x)
@@ -116,14 +119,15 @@ impl Model {
         let heads = self.query_heads.len().min(group).min(TILE);
         let scores = room(scores, heads * (start + tokens).next_multiple_of(PAGE));
         let attended = room(attended, queries.len());
-        for t in 0..tokens {
-            for (local, head) in self.key_value_heads.clone().enumerate() {
+        // Where a query head stands among this rank's; at their end if it comes after them.
+        let Range { start: first, end } = self.query_heads;
+        let at = |head: usize| (head.clamp(first, end) - first) * head_dim;
+        for (local, head) in self.key_value_heads.clone().enumerate() {
+            let sharing = at(head * group)..at((head + 1) * group);
+            for t in 0..tokens {
                 let past = cache.past(index, local, start + t + 1);
-                let first = self.query_heads.start;
-                let own = |head: usize| head.clamp(first, self.query_heads.end) - first;
-                let own = own(head * group) * head_dim..own((head + 1) * group) * head_dim;
-                let own = t * query_width + own.start..t * query_width + own.end;
-                let (queries, out) = (&queries[own.clone()], &mut attended[own]);
+                let queries = &queries[t * query_width..][sharing.clone()];
+                let out = &mut attended[t * query_width..][sharing.clone()];
                 self.kernels.attend(queries, past, scale, scores, out);
             }
         }
@@ -157,7 +161,7 @@ impl Model {
 
     /// Logits of one token.
     fn logits(&self, hidden: &[f32], exchange: &mut dyn Exchange) -> Result<Vec<f32>> {
-        let mut activations = Activations::new();
+        let mut activations = Activations::default();
         self.normed(hidden, &self.output_norm, &mut activations);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         let mut local = Vec::new();

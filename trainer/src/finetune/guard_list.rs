@@ -63,6 +63,7 @@ impl Dataset<'_> {
             asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
         }
         list.fields.batch_number = numbers.get(BATCH_NUMBER).copied();
+        let wordings = wordings(&self.facts);
         for (key, (field, facts)) in &asked {
             let number = *numbers.entry(key).or_insert_with(|| list.fields.add(field.to_known()));
             for fact in facts {
@@ -73,7 +74,7 @@ impl Dataset<'_> {
                     facts.iter().find_map(|fact| fact.wording(&self.product_names));
             }
             if number >= self.grammar.fields.len() {
-                self.add_parts(list, number, facts);
+                add_parts(&mut list.fields, number, facts, &wordings);
             }
         }
         for (batch, known) in &self.known {
@@ -99,7 +100,7 @@ impl Dataset<'_> {
             let mut field = KnownField::new(AskingWord::Any, [], []);
             field.wording = facts.iter().find_map(|fact| fact.wording(&self.product_names));
             let number = list.fields.add(field);
-            self.add_parts(list, number, facts);
+            add_parts(&mut list.fields, number, facts, &wordings);
             for fact in facts {
                 list.add_stated(number, &fact.answer)?;
                 if let Some(batch) = &fact.batch {
@@ -108,20 +109,6 @@ impl Dataset<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Has the words of its own questions name a field that the grammar doesn't know.
-    fn add_parts(&self, list: &mut GuardList, number: usize, facts: &[&Fact]) {
-        let wordings = |facts: &mut dyn Iterator<Item = &Fact>| -> BTreeSet<String> {
-            facts.filter_map(|fact| Some(normalised(&fact.without_batch()?))).collect()
-        };
-        let own = wordings(&mut facts.iter().copied());
-        let others: Vec<String> =
-            wordings(&mut self.facts.iter()).difference(&own).cloned().collect();
-        let FieldList { fields, filler, .. } = &mut list.fields;
-        for question in &own {
-            fields[number].add_parts(question, &others, filler);
-        }
     }
 
     /// Whether a batch has several answers about a field, so that its name alone cannot ask for one.
@@ -203,6 +190,21 @@ impl Fact {
         let wording = self.without_batch()?;
         let names = products.iter().any(|name| find_ignoring_case(&wording, name).is_some());
         (!names && shared::identifier_words(&wording).is_empty()).then_some(wording)
+    }
+}
+
+/// How facts are asked for, each wording once.
+fn wordings<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> BTreeSet<String> {
+    facts.into_iter().filter_map(|fact| Some(normalised(&fact.without_batch()?))).collect()
+}
+
+/// Has the words of its own questions name a field that the grammar doesn't know, as far as no
+/// other of `all` questions has them.
+fn add_parts(list: &mut FieldList, number: usize, facts: &[&Fact], all: &BTreeSet<String>) {
+    let own = wordings(facts.iter().copied());
+    let others: Vec<String> = all.difference(&own).cloned().collect();
+    for question in &own {
+        list.fields[number].add_parts(question, &others, &list.filler);
     }
 }
 
