@@ -14,8 +14,9 @@ const ROOM: usize = 4 << 20;
 /// Takes a file's bytes in order and hands out one whole tensor after the other.
 pub struct TensorStream {
     file_len: usize,
-    /// File position of the first byte in `buffer`.
-    start: usize,
+    /// File position of the byte that comes next, once the header is known.
+    position: usize,
+    /// The header as far as it has come, then the tensor whose end has not.
     buffer: Vec<u8>,
     /// Bytes of `buffer` without which no further attempt at the header makes sense.
     needed: usize,
@@ -30,7 +31,7 @@ impl TensorStream {
     pub fn new(file_len: usize, gguf: Option<Rc<Gguf>>) -> Self {
         let mut stream = Self {
             file_len,
-            start: 0,
+            position: 0,
             buffer: Vec::new(),
             needed: 0,
             gguf: None,
@@ -52,42 +53,58 @@ impl TensorStream {
         piece: &[u8],
         on_tensor: &mut OnTensor<'_, E>,
     ) -> Result<(), E> {
+        if self.gguf.is_some() {
+            return self.cut(piece, on_tensor);
+        }
         self.buffer.extend_from_slice(piece);
-        if self.gguf.is_none() && !self.read_header()? {
+        if !self.read_header()? {
             return Ok(());
         }
+        let begun = std::mem::take(&mut self.buffer);
+        self.cut(&begun, on_tensor)
+    }
+
+    /// Cuts what comes at the ends of tensors, so that the buffer never holds more than one: an
+    /// embedding is many times as large as what follows it, and WebAssembly's memory never shrinks.
+    fn cut<E: From<Error>>(
+        &mut self,
+        mut piece: &[u8],
+        on_tensor: &mut OnTensor<'_, E>,
+    ) -> Result<(), E> {
         let Some(gguf) = self.gguf.clone() else { return Ok(()) };
-        let mut used = 0;
-        while let Some((_, info)) = self.waiting.front() {
-            let (from, to) = (info.range.start - self.start, info.range.end - self.start);
-            if to > self.buffer.len() {
-                break;
+        while let Some((name, info)) = self.waiting.pop_front() {
+            // What lies before a tensor (the header, padding) is of no use.
+            let skipped = info.range.start.saturating_sub(self.position).min(piece.len());
+            let left = info.range.end - self.position - skipped;
+            let (taken, rest) = piece[skipped..].split_at(left.min(piece.len() - skipped));
+            self.position += skipped + taken.len();
+            piece = rest;
+            if taken.len() < left {
+                self.fit_buffer(info.range.len());
+                self.buffer.extend_from_slice(taken);
+                self.waiting.push_front((name, info));
+                return Ok(());
             }
-            let (name, info) = self.waiting.pop_front().expect("there is a front");
-            on_tensor(&gguf, &name, &info, &self.buffer[from..to])?;
-            used = to;
+            if self.buffer.is_empty() {
+                on_tensor(&gguf, &name, &info, taken)?;
+            } else {
+                self.buffer.extend_from_slice(taken);
+                on_tensor(&gguf, &name, &info, &self.buffer)?;
+                self.buffer.clear();
+            }
         }
-        // What lies before the next tensor (the header, padding) is of no more use either.
-        let next = self.waiting.front().map_or(self.buffer.len(), |(_, info)| {
-            (info.range.start - self.start).min(self.buffer.len())
-        });
-        let used = used.max(next);
-        self.buffer.drain(..used);
-        self.start += used;
-        self.fit_buffer();
+        self.buffer = Vec::new();
         Ok(())
     }
 
-    /// Room for the next tensor and hardly more. An embedding is many times as large as what
-    /// follows it, and WebAssembly's memory never shrinks: what the buffer gives back holds the
-    /// packed weights.
-    fn fit_buffer(&mut self) {
-        let next = self.waiting.front().map_or(0, |(_, info)| info.range.end - self.start);
-        self.buffer.reserve_exact(next.saturating_sub(self.buffer.len()));
-        let room = next.max(ROOM);
+    /// Room for a tensor of `len` bytes and hardly more: what the buffer gives back holds the packed
+    /// weights.
+    fn fit_buffer(&mut self, len: usize) {
+        let room = len.max(ROOM);
         if self.buffer.capacity() / 2 > room {
             self.buffer.shrink_to(room);
         }
+        self.buffer.reserve_exact(len.saturating_sub(self.buffer.len()));
     }
 
     fn read_header(&mut self) -> Result<bool, Error> {
@@ -151,21 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn room_for_a_large_tensor_is_given_back() {
+    fn the_buffer_has_room_for_one_tensor() {
         let (large, small) = (vec![1.0; 6 << 20], vec![2.0; 64]);
         let mut builder = GgufBuilder::new();
-        builder.tensor("large", &[6 << 10, 1 << 10], GgmlType::F32, &large).unwrap();
+        for name in ["large", "as large"] {
+            builder.tensor(name, &[6 << 10, 1 << 10], GgmlType::F32, &large).unwrap();
+        }
         builder.tensor("small", &[64], GgmlType::F32, &small).unwrap();
         let file = builder.finish();
         let mut stream = TensorStream::new(file.len(), None);
         let mut rooms = Vec::new();
+        // The ends of tensors lie within pieces.
         for piece in file[..file.len() - 1].chunks(1 << 20) {
             stream.push(piece, &mut |_, _, _, _| Ok::<_, Error>(())).unwrap();
             rooms.push(stream.buffer.capacity());
         }
-        // Not the power of two behind it while it arrives, and little of it afterwards.
-        assert!(rooms.iter().all(|&room| room < (24 << 20) + (2 << 20)), "{rooms:?}");
-        assert!(*rooms.last().unwrap() <= 2 * ROOM, "{rooms:?}");
+        assert_eq!(rooms.iter().max(), Some(&(24 << 20)), "{rooms:?}");
+        assert_eq!(rooms.last(), Some(&ROOM), "given back");
     }
 
     #[test]
