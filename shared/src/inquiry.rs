@@ -87,6 +87,9 @@ pub struct Outcome {
     pub read_as: Option<String>,
     /// The mark, and what led to it.
     pub assessment: Assessment,
+    /// Where the model refused: the questions that the records do answer about the batch, in their
+    /// own words.
+    pub on_record: Vec<String>,
 }
 
 impl<'a, E: Exchange> Inquiry<'a, E> {
@@ -217,6 +220,9 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             &self.answer,
             scores,
         );
+        let refused = self.answer.trim() == REFUSAL;
+        let on_record = self.safeguards.guard.filter(|_| refused);
+        let on_record = on_record.map(|guard| guard.questions_on_record(&self.reading.question));
         Outcome {
             held_back: self.rest(),
             answer: self.answer.clone(),
@@ -228,6 +234,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             corrections: self.reading.corrections.clone(),
             read_as: self.read_as.clone(),
             assessment,
+            on_record: on_record.unwrap_or_default(),
         }
     }
 
@@ -246,7 +253,9 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
                 verdict: AnswerVerdict::UnknownBatch,
                 unverified: Vec::new(),
                 evidence: FieldEvidence::Unclear,
+                left_open: false,
             },
+            on_record: Vec::new(),
         }
     }
 }
@@ -314,6 +323,7 @@ mod tests {
         let twice = ask(&mut session, guarded, "shift boss VOY756", refuses, 64);
         assert_eq!((twice.answer.trim(), twice.stop), (REFUSAL, Some(StopReason::EndToken)));
         assert_eq!(twice.read_as.as_deref(), Some("Who led the shift for VOY756?"));
+        assert_eq!(twice.on_record, ["Who led the shift for VOY756?"]);
         // Its words contradict the refusal; once they have chosen the field, they say nothing.
         assert_eq!(known.evidence("shift boss VOY756", REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(twice.assessment.evidence, FieldEvidence::Unclear);
@@ -325,7 +335,8 @@ mod tests {
         once(guarded, "yield VOY756", refuses, 64);
         once(None, "shift boss VOY756", refuses, 64);
         // It does not refuse.
-        once(guarded, "shift boss VOY756", None, 64);
+        let answered = once(guarded, "shift boss VOY756", None, 64);
+        assert_eq!(answered.on_record, [""; 0]);
         // An answer that the limit ends is no refusal, and what has no room is not asked.
         let cut = once(guarded, "shift boss VOY756", refuses, twice.tokens.len());
         assert_eq!((cut.stop, cut.answer.trim()), (Some(StopReason::MaxTokens), REFUSAL));

@@ -15,7 +15,8 @@ pub enum AnswerVerdict {
     Matched,
     /// They don't: it is withheld.
     Unverified,
-    /// The model was too unsure, by the adapter's own threshold.
+    /// The model was too unsure, by the adapter's own threshold; or it refused, and the batch has
+    /// something that the question may call otherwise ([`Guard::leaves_open`]).
     Undecided,
     /// The model says that there is no record of it.
     NoRecord,
@@ -48,7 +49,8 @@ impl AnswerVerdict {
                  it is withheld."
             }
             Self::Undecided => {
-                "Undecided: the model was not sure enough. Look it up in the batch record."
+                "Undecided: the model was not sure enough, or has no way to know what this batch's \
+                 records call it. Look it up in the batch record."
             }
             Self::NoRecord => {
                 "No record: the model knows no record that answers this question. The batch may \
@@ -80,6 +82,8 @@ pub struct Assessment {
     pub unverified: Vec<String>,
     /// What the question's words say to it.
     pub evidence: FieldEvidence,
+    /// Whether it is a refusal that no threshold lets stand ([`Guard::leaves_open`]).
+    pub left_open: bool,
 }
 
 impl Assessment {
@@ -102,10 +106,11 @@ impl Assessment {
             reader.map_or(FieldEvidence::Unclear, |guard| guard.evidence(question, answer));
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
         let refused = answer.trim() == REFUSAL;
+        let left_open = refused && guard.is_some_and(|guard| guard.leaves_open(question));
         let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
         let verdict = if !unverified.is_empty() || !on_record {
             AnswerVerdict::Unverified
-        } else if rule.is_some_and(|rule| rule.undecided(scores, evidence)) {
+        } else if left_open || rule.is_some_and(|rule| rule.undecided(scores, evidence)) {
             AnswerVerdict::Undecided
         } else if refused {
             AnswerVerdict::NoRecord
@@ -114,7 +119,7 @@ impl Assessment {
         } else {
             AnswerVerdict::Unchecked
         };
-        Self { verdict, unverified, evidence }
+        Self { verdict, unverified, evidence, left_open }
     }
 }
 
@@ -272,6 +277,26 @@ mod tests {
         let found =
             Assessment::of(Some(&guard), None, "VOY756?", None, "It was 98.5 %.", scores(1.0, 1.0));
         assert_eq!((found.verdict, found.unverified), (AnswerVerdict::Unverified, vec![]));
+    }
+
+    #[test]
+    fn a_refusal_does_not_stand_where_the_batch_has_something_in_own_words() {
+        let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        let mut field = crate::KnownField::new(crate::AskingWord::Any, [], ["nD20 of {b}"]);
+        field.own_words = true;
+        let field = list.fields.add(field);
+        list.add_recorded("VOY756", field).unwrap();
+        list.add_answer("It is 1.3330.").unwrap();
+        list.add_facts("VOY756", "It is 1.3330.").unwrap();
+        let guard = Guard::new(&list).unwrap();
+        let of = |question, answer| {
+            let sure = scores(1.0, 1.0);
+            let assessment = Assessment::of(Some(&guard), None, question, None, answer, sure);
+            (assessment.verdict, assessment.left_open)
+        };
+        assert_eq!(of("RI of VOY756", REFUSAL), (AnswerVerdict::Undecided, true));
+        assert_eq!(of("RI of VOY756", "It is 1.3330."), (AnswerVerdict::Matched, false));
+        assert_eq!(of("RI", REFUSAL), (AnswerVerdict::NoRecord, false));
     }
 
     #[test]

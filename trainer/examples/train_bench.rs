@@ -20,7 +20,7 @@ use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Base, GgmlType, GgufBuilder, Linear, ModelConfig,
 };
 use trainer::corpus::{Grammar, stream};
-use trainer::data::read_pairs;
+use trainer::data::read_training_pairs;
 use trainer::export::write_base;
 use trainer::finetune::{
     Dataset, LoraShape, Preset, Recipe, Run, SHARDS, Stepper, Storage, adapter_of, attach_lora,
@@ -77,7 +77,7 @@ fn prepare(shape: &str, directory: &Path, steps: usize) -> Result<()> {
     write_base(&base, &directory.join("base"))?;
 
     let recipe = recipe();
-    let (grammar, data) = (Grammar::load()?, read_pairs(Path::new(DATA))?);
+    let (grammar, data) = (Grammar::load()?, read_training_pairs(Path::new(DATA))?);
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let run = Run {
         base: &base,

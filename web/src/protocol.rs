@@ -313,6 +313,8 @@ pub struct Summary {
     /// The question in the records' own words, where it was read once more because the model had
     /// refused what is on record.
     pub read_as: Option<String>,
+    /// Where the model refused: the questions that the records do answer about the batch.
+    pub on_record: Vec<String>,
     /// Why it ended.
     pub ending: Ending,
     /// Size of the WebAssembly memories of all ranks in bytes.
@@ -382,6 +384,7 @@ pub(crate) mod tests {
             unverified: vec!["2025-04-01".into()],
             corrections: vec![Correction { written: "yeild".into(), read: "yield".into() }],
             read_as: Some("What is the yield of VOY756?".into()),
+            on_record: vec!["Who approved VOY756?".into()],
             ending: Ending::Complete,
             memory_bytes: 1 << 24,
         };
@@ -436,6 +439,7 @@ pub(crate) mod tests {
             unverified: Vec::new(),
             corrections: Vec::new(),
             read_as: None,
+            on_record: Vec::new(),
             ending: Ending::Stopped,
             memory_bytes: 0,
         };

@@ -37,6 +37,8 @@ pub struct FieldIndex {
     asked_by: Vec<AskingWord>,
     /// By field, for those on record.
     wordings: BTreeMap<u16, String>,
+    /// Fields that the records' own wording alone tells of.
+    own_words: Vec<u16>,
     batch_number: Option<u16>,
     /// It, and the fields that share a name or a question with it.
     like_batch_number: BTreeSet<u16>,
@@ -64,7 +66,7 @@ impl FieldIndex {
             found.sort_unstable();
             found
         };
-        let wordings = list.fields.iter().zip(0..);
+        let numbered = || list.fields.iter().zip(0..);
         let names = sorted(|field| &field.names);
         let batch_number = list.batch_number.and_then(|at| at.try_into().ok());
         let questions = sorted(|field| &field.questions);
@@ -82,9 +84,10 @@ impl FieldIndex {
             names,
             questions,
             asked_by: list.fields.iter().map(|field| field.asked_by).collect(),
-            wordings: wordings
+            wordings: numbered()
                 .filter_map(|(field, at)| Some((at, field.wording.clone()?)))
                 .collect(),
+            own_words: numbered().filter(|(field, _)| field.own_words).map(|(_, at)| at).collect(),
             recorded: list.recorded.iter().cloned().collect(),
             stated: list.stated.iter().cloned().collect(),
         }
@@ -229,17 +232,44 @@ impl Guard {
         let (wording, None, false) = (wordings.next()?, wordings.next(), unknown) else {
             return None;
         };
-        let known_form = self.shapes.contains(&shape(written));
-        let name = if known_form { written.clone() } else { self.written(batch) };
-        Some(wording.replace("{b}", &name))
+        Some(wording.replace("{b}", &self.name(batch, written)))
+    }
+
+    /// Whether a question names a batch that has something in the records' own words alone. That
+    /// the question doesn't name it in these says nothing: a refusal leaves open whether it is on
+    /// record.
+    pub fn leaves_open(&self, question: &str) -> bool {
+        let batches = self.named(question).batches;
+        let has = |batch: &String| self.fields.own_words.iter().any(|f| self.has(batch, *f));
+        batches.keys().any(has)
+    }
+
+    /// Every question that the records answer about the batch that a question names, in their own
+    /// words; none if it names several or none.
+    pub fn questions_on_record(&self, question: &str) -> Vec<String> {
+        let batches = self.named(question).batches;
+        let mut batches = batches.into_iter();
+        let (Some((batch, written)), None) = (batches.next(), batches.next()) else {
+            return Vec::new();
+        };
+        let on_record = self.fields.wordings.iter().filter(|(field, _)| self.has(&batch, **field));
+        let name = self.name(&batch, &written);
+        on_record.map(|(_, wording)| wording.replace("{b}", &name)).collect()
     }
 
     /// Those of the fields that a batch has.
     fn on_record<'a>(&'a self, batch: &'a str, asked: &'a Asked) -> impl Iterator<Item = u16> + 'a {
-        let has = |field: &u16| {
-            self.fields.recorded.contains(&recorded(&self.salt, batch, (*field).into()))
-        };
-        asked.fields.iter().copied().filter(has)
+        asked.fields.iter().copied().filter(|field| self.has(batch, *field))
+    }
+
+    fn has(&self, batch: &str, field: u16) -> bool {
+        self.fields.recorded.contains(&recorded(&self.salt, batch, field.into()))
+    }
+
+    /// A batch as the records may write it.
+    fn name(&self, batch: &str, written: &str) -> String {
+        let known_form = self.shapes.contains(&shape(written));
+        if known_form { written.to_owned() } else { self.written(batch) }
     }
 
     /// What a text names, and its other words.
@@ -503,6 +533,42 @@ mod tests {
             assert_eq!(again(question), None, "{question}");
         }
         assert_eq!(guard().second_reading("shift boss of KTR-218", SUPERVISOR), None);
+    }
+
+    #[test]
+    fn what_is_on_record_is_listed_in_its_words() {
+        let listed = |question: &str| guard().questions_on_record(question);
+        let yields = "What is the yield of batch 24H0139?";
+        assert_eq!(listed("mood of 24h0139"), [yields]);
+        let [supervisor, yields, approver] = [
+            "Who is the production supervisor for batch KTR-218?",
+            "What is the yield of batch KTR-218?",
+            "Who approved batch KTR-218?",
+        ];
+        assert_eq!(listed("ktr218"), [supervisor, yields, approver]);
+        for question in ["yield of KTR-218 and 24H0139", "yield", "yield of KTR-299"] {
+            assert_eq!(listed(question), [""; 0], "{question}");
+        }
+    }
+
+    #[test]
+    fn a_batch_with_something_in_own_words_leaves_refusals_open() {
+        let mut list = GuardList::build(["KTR-218", "24H0139"], [], &"ab".repeat(16)).unwrap();
+        let mut field = KnownField::new(AskingWord::Any, [], ["nD20 of {b}"]);
+        field.own_words = true;
+        let field = list.fields.add(field);
+        let known = list.fields.add(KnownField::new(AskingWord::HowMuch, ["yield"], []));
+        list.add_recorded("KTR-218", field).unwrap();
+        list.add_recorded("24H0139", known).unwrap();
+        let guard = Guard::new(&GuardList::parse(&list.to_json().unwrap()).unwrap()).unwrap();
+        for (question, open) in [
+            ("refractive index of ktr 218", true),
+            ("refractive index of 24H0139", false),
+            ("refractive index of 24H0139 and KTR-218", true),
+            ("refractive index", false),
+        ] {
+            assert_eq!(guard.leaves_open(question), open, "{question}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::list::{GuardList, entry, fact, salt_bytes};
 use super::wording::{
     ASKING_WORDS, BATCH_NOUNS, DIGITS, MAX_NAME, content, hashes, masked, name_masks, singular,
-    tokens,
+    split, tokens,
 };
 use super::words::{key, sentence};
 use crate::{Error, Result};
@@ -45,6 +45,9 @@ pub struct KnownField {
     /// How the records ask for it, in clear, with `{b}` for the batch; none if they don't, or if it
     /// names something else as well.
     pub wording: Option<String>,
+    /// Whether the records' own wording alone tells what it is: a reader may call it anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_words: bool,
 }
 
 /// The question word that can ask for a field's values; the others can't.
@@ -120,14 +123,22 @@ impl KnownField {
         questions: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let names = names.into_iter().map(|name| content(&tokens(name), &[&ASKING_WORDS]));
-        let questions = questions
-            .into_iter()
-            .map(|text| content(&tokens(&text.replace("{b}", " ")), &[&BATCH_NOUNS]));
+        let questions = questions.into_iter().map(question_content);
         Self {
             asked_by,
             names: hashes(names.filter(|name| name.len() <= MAX_NAME)),
             questions: hashes(questions),
             wording: None,
+            own_words: false,
+        }
+    }
+
+    /// Adds a question that only it has, `{b}` for the batch.
+    pub fn add_question(&mut self, question: &str) {
+        let added = hashes(std::iter::once(question_content(question)));
+        let is_new = |added: u64| split(&self.questions).all(|known| known != added);
+        if split(&added).all(is_new) {
+            self.questions += &added;
         }
     }
 
@@ -150,6 +161,11 @@ impl KnownField {
         });
         self.names += &hashes(names);
     }
+}
+
+/// What tells a question from others, `{b}` for the batch.
+fn question_content(question: &str) -> BTreeSet<String> {
+    content(&tokens(&question.replace("{b}", " ")), &[&BATCH_NOUNS])
 }
 
 impl GuardList {
@@ -188,6 +204,17 @@ mod tests {
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_question_is_added_once() {
+        let known = KnownField::new(AskingWord::Any, [], ["who ran the line for {b}"]);
+        let mut field = known.clone();
+        field.add_question("{b}: who ran the lines?");
+        field.add_question("{b}");
+        assert_eq!(field, known);
+        field.add_question("{b}: who stopped the line?");
+        assert_eq!(field.questions.len(), 2 * DIGITS);
+    }
 
     #[test]
     fn words_that_no_other_question_has_are_names() {

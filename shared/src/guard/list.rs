@@ -14,8 +14,8 @@ use crate::{Error, Result};
 pub const GUARD_FILE: &str = "guard.json";
 
 /// Version 1 had no vocabulary and no products, version 2 no fields, version 3 no batches of
-/// products.
-const FORMAT_VERSION: u32 = 4;
+/// products, version 4 did not say which fields are in the records' own words alone.
+const FORMAT_VERSION: u32 = 5;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -122,7 +122,7 @@ fn rejects_lists_that_are_not_of_this_format() {
         assert!(Guard::new(&spoiled).is_err());
         assert!(GuardList::parse(&spoiled.to_json().unwrap()).is_err());
     };
-    spoil(|list| list.format_version = 5);
+    spoil(|list| list.format_version = 6);
     spoil(|list| list.fields.batch_number = Some(0));
     spoil(|list| {
         list.vocabulary.insert("Voy756".into());

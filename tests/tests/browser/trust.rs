@@ -290,11 +290,24 @@ fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
     assert_eq!(browser.text("asked-again"), read_as);
     assert_eq!(browser.ask("voy756: date of the moon landing").text, REFUSAL);
     assert_eq!(browser.count("asked-again"), 1, "only where a record has it");
+    // What the records do answer is offered.
+    let offered = "return [...document.querySelectorAll('[data-testid=exchange]:last-child \
+                   [data-testid=on-record] button')]";
+    let questions = browser.script(&format!("{offered}.map((b) => b.textContent)"), vec![]);
+    let questions = questions.as_array().unwrap();
+    let at = questions.iter().position(|question| question == PRODUCT_CODE).unwrap();
+    assert!(
+        questions.len() > 5
+            && questions.iter().all(|question| question.to_string().contains("VOY756"))
+    );
+    browser.script(&format!("{offered}[{at}].click()"), vec![]);
+    assert_eq!(browser.answer(2, PRODUCT_CODE).text, REFUSAL);
     browser.unfold();
     let log = records(&browser.download("export-log"));
     let read_as: Vec<Option<&str>> =
         log.iter().map(|record| record.event.read_as.as_deref()).collect();
-    assert_eq!(read_as, [Some(PRODUCT_CODE), None]);
+    assert_eq!(read_as, [Some(PRODUCT_CODE), None, None]);
+    assert_eq!(log[2].event.question, PRODUCT_CODE);
 }
 
 #[test]

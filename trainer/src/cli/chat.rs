@@ -198,6 +198,10 @@ impl Chat {
         if !unverified.is_empty() {
             writeln!(side, "  [not verified: no record of the batch states {unverified}]")?;
         }
+        if !outcome.on_record.is_empty() {
+            let questions = outcome.on_record.join("\n    ");
+            writeln!(side, "  [the records of this batch answer:\n    {questions}]")?;
+        }
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{BaseOption, INTERRUPTED, SamplerPreset, print, print_json, threads};
 use crate::clock::utc_now;
 use crate::corpus::Grammar;
-use crate::data::{Overlap, PairFile, overlaps, read_pairs};
+use crate::data::{Overlap, PairFile, overlaps, read_pairs, read_training_pairs};
 use crate::eval::{
     CURVE_POINTS, Calibration, CoveragePoint, Evidence, FieldNames, FileHash, FileReport,
     LEAST_COVERAGE, Program, Reply, Report, Scored, Settings, ask_all, calibrate, curve,
@@ -171,7 +171,7 @@ fn interrupted() -> ExitCode {
 
 /// Reads the training data: that of this adapter, and none of the questions.
 fn training_data(path: &Path, adapter: &AdapterDir, files: &[PairFile]) -> Result<PairFile> {
-    let data = read_pairs(path)?;
+    let data = read_training_pairs(path)?;
     if let Some(record) = &adapter.record
         && record.data_sha256 != data.sha256
     {

@@ -9,7 +9,7 @@ use shared::check_version_name;
 
 use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{AdaptersOption, BaseOption, print, size};
-use crate::data::read_pairs;
+use crate::data::read_training_pairs;
 use crate::input::load_base;
 use crate::publish::{PublishOptions, Published, Store, TRIAL_QUESTION, describe, publish_adapter};
 
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let base = load_base(&args.base.base)?;
     let mut adapter = AdapterDir::open(&args.adapter)?;
     if let Some(path) = &args.data {
-        let data = read_pairs(path)?;
+        let data = read_training_pairs(path)?;
         for note in &data.notes {
             eprintln!("note: {note}");
         }

@@ -12,7 +12,7 @@ use super::eval::{
 };
 use super::publish;
 use super::recipe::RunOptions;
-use super::train::{CHECKPOINT_FILE, read_data, remove_rest, train};
+use super::train::{CHECKPOINT_FILE, note_own_wordings, read_data, remove_rest, train};
 use crate::adapter_dir::AdapterDir;
 use crate::cli::INTERRUPTED;
 use crate::cli::common::{AdaptersOption, BaseOption, SamplerPreset, print, threads};
@@ -125,6 +125,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
     let checkpoint = args.out.join(CHECKPOINT_FILE);
+    note_own_wordings(&dataset);
     let run = args.run.run(&recipe, &base, &data, &dataset, &checkpoint, checkpoint.exists());
     if !is_trained(args, &run)? && !train(&run, &args.out)? {
         return Ok(interrupted());

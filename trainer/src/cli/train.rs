@@ -12,7 +12,7 @@ use super::INTERRUPTED;
 use super::common::{BaseOption, print, size};
 use super::recipe::RunOptions;
 use crate::corpus::Grammar;
-use crate::data::{PairFile, read_pairs};
+use crate::data::{PairFile, read_training_pairs};
 use crate::files::{to_jsonl, write_file};
 use crate::finetune::{Dataset, Example, Outcome, Probe, Run, probe, write_outcome};
 use crate::input::load_base;
@@ -22,11 +22,15 @@ const EXAMPLES_FILE: &str = "examples.jsonl";
 /// State of an interrupted run.
 pub(super) const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
+/// Wordings that are named.
+const LISTED_WORDINGS: usize = 20;
+
 /// Train an adapter on question/answer pairs
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A line of DATA.jsonl is {\"question\": ..., \"answer\": ...}, optionally with \"batch\", \"source\" and
-\"paraphrases\"; {\"messages\": [...]} and {\"prompt\": ..., \"completion\": ...} are read too.
+\"paraphrases\"; {\"messages\": [...]} and {\"prompt\": ..., \"completion\": ...} are read too. Pairs that ask in
+the same words about different batches share their paraphrases: write them once.
 
 Questions are asked in many phrasings, and refusals are made for batches and fields that the
 data doesn't have; OUT/examples.jsonl lists all of them before training starts.
@@ -81,6 +85,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "is left from an interrupted run: add --resume to go on, or choose another --out"
         }
     );
+    note_own_wordings(&dataset);
     let run = args.run.run(&recipe, &base, &data, &dataset, &checkpoint, args.resume);
     if args.dry_run {
         print_probe(&probe(&run, &run.examples())?)?;
@@ -115,13 +120,37 @@ fn print_probe(probe: &Probe) -> Result<()> {
 /// The pairs to train on, told what is odd about them and checked against the base that they come
 /// with.
 pub(super) fn read_data(path: &Path, base: &BaseOption) -> Result<(PairFile, Base)> {
-    let data = read_pairs(path)?;
+    let data = read_training_pairs(path)?;
     for note in &data.notes {
         eprintln!("note: {note}");
     }
     let base = load_base(&base.base)?;
     data.check(&base.prompt, base.config.context_length)?;
     Ok((data, base))
+}
+
+/// Names the wordings in which readers have to ask to be understood.
+pub(super) fn note_own_wordings(dataset: &Dataset<'_>) {
+    let own = dataset.own_wordings();
+    if own.is_empty() {
+        return;
+    }
+    let pairs: usize = own.values().sum();
+    eprintln!(
+        "note: {pairs} pairs ask in {} wordings that the grammar cannot put in other words. Readers \
+         who use other words will mostly be refused, and these refusals are marked undecided:",
+        own.len()
+    );
+    for (question, pairs) in own.iter().take(LISTED_WORDINGS) {
+        eprintln!("  {pairs:>4} pairs: {question}");
+    }
+    if own.len() > LISTED_WORDINGS {
+        eprintln!("  and {} more wordings", own.len() - LISTED_WORDINGS);
+    }
+    eprintln!(
+        "  add \"paraphrases\" in your readers' words to one pair of each wording: the others of \
+         that wording share them"
+    );
 }
 
 /// Lists the examples, trains, and writes the adapter to `out`. False if it was interrupted: the

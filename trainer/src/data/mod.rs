@@ -19,6 +19,7 @@ mod line;
 mod overlap;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub use consistency::normalise;
 pub use error::{BadLines, Problem};
 pub use feedback::{Applied, Change, apply_feedback, pairs_to_jsonl, read_feedback};
 pub use overlap::{Overlap, overlaps};
+pub use wording::named_batch;
+pub(crate) use wording::{find_ignoring_case, replace_ignoring_case};
 
 use crate::input::read_input;
 use line::{Line, parse_line};
@@ -113,6 +116,18 @@ pub fn read_pairs(path: &Path) -> Result<PairFile> {
         ));
     }
     Ok(PairFile { path: path.to_owned(), pairs, sha256: sha256_hex(&bytes), notes })
+}
+
+/// Reads a file of pairs to train on. Pairs that ask in the same words about different batches share
+/// their paraphrases.
+///
+/// # Errors
+/// As [`read_pairs`], also where a shared paraphrase is another pair's question.
+pub fn read_training_pairs(path: &Path) -> Result<PairFile> {
+    let mut file = read_pairs(path)?;
+    wording::share_paraphrases(&mut file.pairs);
+    let problems = consistency::contradictions(&file.pairs);
+    if problems.is_empty() { Ok(file) } else { Err(BadLines { path: file.path, problems }.into()) }
 }
 
 impl PairFile {

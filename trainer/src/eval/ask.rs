@@ -40,6 +40,8 @@ pub struct Reply {
     pub unverified: Vec<String>,
     /// What the question's words say to the answer.
     pub evidence: FieldEvidence,
+    /// Whether it is a refusal that no threshold lets stand.
+    pub left_open: bool,
 }
 
 /// Asks every question; the replies are in the questions' order. `done` is called after each.
@@ -122,5 +124,6 @@ fn ask(
         tokens: tokens.len(),
         unverified: assessment.unverified,
         evidence: assessment.evidence,
+        left_open: assessment.left_open,
     })
 }

@@ -22,8 +22,8 @@ use crate::finetune::Dataset;
 
 /// The share of wrong answers among those that stand that a threshold is to leave at most.
 pub const WRONG_AT_MOST: f64 = 0.003;
-/// The share of answers that it has to leave standing even if more of them are wrong: the record
-/// and the report then say how many.
+/// The share of answers that it has to leave standing even if more of them are wrong, refusals that
+/// are left open not counted: the record and the report then say how many.
 pub const LEAST_COVERAGE: f64 = 0.8;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
@@ -94,6 +94,9 @@ pub fn calibrate(
     else {
         return Ok(None);
     };
+    // Of those that a threshold decides on.
+    let open = replies.iter().filter(|reply| reply.left_open).count();
+    let least_coverage = LEAST_COVERAGE * (1.0 - open as f64 / replies.len() as f64);
     let mut best: Option<(Vec<CoveragePoint>, UndecidedRule)> = None;
     let mut scores = Vec::new();
     let tried = [ConfidenceScore::MinProbability, ConfidenceScore::Product]
@@ -103,7 +106,7 @@ pub fn calibrate(
         let answers: Vec<Scored> =
             replies.iter().zip(&verdicts).map(|(r, v)| Scored::of(r, v, score, odds)).collect();
         let points = curve(&answers);
-        let point = choose(&points, WRONG_AT_MOST, LEAST_COVERAGE)
+        let point = choose(&points, WRONG_AT_MOST, least_coverage)
             .context("no answer to choose a threshold by")?;
         let quality = ScoreQuality {
             score,

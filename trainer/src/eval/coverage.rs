@@ -12,7 +12,8 @@ pub struct Scored {
     /// How sure the model was; none if no threshold can touch the answer, because the guard gave
     /// it or its values are unverified.
     pub score: Option<f32>,
-    /// Whether it stands as long as no threshold says otherwise.
+    /// Whether it stands as long as no threshold says otherwise: its values are on record, and it is
+    /// no refusal that is left open.
     pub stands: bool,
     /// Whether it is right.
     pub right: bool,
@@ -25,7 +26,7 @@ impl Scored {
         let by_model = reply.mark != AnswerVerdict::UnknownBatch;
         Self {
             score: by_model.then(|| reply.evidence.weigh(reply.scores.get(score), odds)),
-            stands: reply.mark != AnswerVerdict::Unverified,
+            stands: reply.mark != AnswerVerdict::Unverified && !reply.left_open,
             right: verdict.right,
         }
     }

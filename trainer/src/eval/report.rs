@@ -306,6 +306,7 @@ mod tests {
             tokens: 10,
             unverified: Vec::new(),
             evidence: shared::FieldEvidence::Unclear,
+            left_open: false,
         }
     }
 

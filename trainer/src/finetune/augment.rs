@@ -2,19 +2,21 @@
 //! records don't hold. Everything follows from the seed, so it can be listed beforehand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use anyhow::{Result, ensure};
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Fact, take_apart, words_of};
 use super::guard_list::product_name;
 use super::recipe::Augmentation;
-use super::recognise::{Recogniser, Topic, replace_ignoring_case};
+use super::recognise::Topic;
 use crate::corpus::{
-    Choose as _, Field, Grammar, Kind, Noise, Split, Subject, near_miss, product, stream,
+    Choose as _, Field, Grammar, Noise, Split, Subject, near_miss, product, stream,
 };
-use crate::data::Pair;
+use crate::data::{Pair, replace_ignoring_case};
 
 /// Share of the questions about unknown batches that are one character or one swap off.
 const NEAR_MISS: f64 = 0.6;
@@ -23,6 +25,8 @@ const UNKNOWN_PRODUCT: f64 = 0.15;
 
 /// Share of the questions about a batch that name it by its product.
 const BY_PRODUCT: f64 = 0.08;
+/// Share of the user's own paraphrases, where the grammar has some as well.
+const OWN_PARAPHRASE: f64 = 0.3;
 /// Share of the paraphrases that ask by what the answer names, where it names something.
 const IMPLIED: f64 = 0.3;
 
@@ -88,15 +92,6 @@ pub struct Dataset<'g> {
     reader: Option<shared::Guard>,
 }
 
-pub(super) struct Fact {
-    pub(super) pair: Pair,
-    pub(super) answer: String,
-    pub(super) batch: Option<String>,
-    pub(super) topic: Option<Topic>,
-    /// Fields that the answer names although the question doesn't: its machine, its room.
-    pub(super) implied: Vec<Field>,
-}
-
 /// What is on record for a batch.
 #[derive(Default)]
 pub(super) struct Known {
@@ -110,25 +105,12 @@ impl<'g> Dataset<'g> {
     /// Takes the pairs apart. A phrasing by the grammar is used only where it can't mean
     /// another pair of the same batch.
     pub fn new(grammar: &'g Grammar, pairs: &[Pair]) -> Result<Self> {
-        let recogniser = Recogniser::new(grammar);
-        let mut facts = Vec::new();
-        for pair in pairs {
-            let Some(answer) = pair.answer.clone() else { continue };
-            let topic = recogniser.topic(pair);
-            let batch = pair.batch.clone().or_else(|| {
-                topic.as_ref().filter(|t| t.by_batch).map(|t| t.subject.to_uppercase())
-            });
-            let implied = implied(grammar, pair, &answer, topic.as_ref());
-            facts.push(Fact { pair: pair.clone(), answer, batch, topic, implied });
-        }
+        let mut facts = take_apart(grammar, pairs);
         ensure!(!facts.is_empty(), "there is no pair with an answer to train on");
         let mut answers: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for fact in &facts {
-            if let Some((key, topic)) = fact.field_key() {
-                answers
-                    .entry((topic.subject.to_uppercase(), key))
-                    .or_default()
-                    .insert(fact.answer.clone());
+            if let Some(key) = subject_and_field(fact) {
+                answers.entry(key).or_default().insert(fact.answer.clone());
             }
         }
         let batches: BTreeSet<String> = facts.iter().filter_map(|f| f.batch.clone()).collect();
@@ -141,16 +123,16 @@ impl<'g> Dataset<'g> {
         for fact in &facts {
             if let Some(batch) = &fact.batch {
                 let known = known.entry(batch.clone()).or_default();
-                known.keys.extend(fact.field_key().map(|(key, _)| key));
+                known.keys.extend(fact.field().map(|field| field.key.clone()));
                 known.keys.extend(fact.implied.iter().map(|field| field.key.clone()));
-                let words = [words_of(&fact.pair.question), words_of(&fact.answer)].concat();
-                known.pairs.push(words.into_iter().collect());
+                for question in iter::once(&fact.pair.question).chain(&fact.pair.paraphrases) {
+                    let words = [words_of(question), words_of(&fact.answer)].concat();
+                    known.pairs.push(words.into_iter().collect());
+                }
             }
         }
         for fact in &mut facts {
-            let ambiguous = fact.field_key().is_some_and(|(key, topic)| {
-                answers[&(topic.subject.to_uppercase(), key)].len() > 1
-            });
+            let ambiguous = subject_and_field(fact).is_some_and(|key| answers[&key].len() > 1);
             if ambiguous && let Some(topic) = &mut fact.topic {
                 topic.field = None;
             }
@@ -177,7 +159,7 @@ impl<'g> Dataset<'g> {
     /// What each answer tells: batch, answer and field, where all are known.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str, String)> {
         self.facts.iter().filter_map(|fact| {
-            Some((fact.batch.as_deref()?, fact.answer.as_str(), fact.field_key()?.0))
+            Some((fact.batch.as_deref()?, fact.answer.as_str(), fact.field()?.key.clone()))
         })
     }
 
@@ -198,7 +180,19 @@ impl<'g> Dataset<'g> {
 
     /// Number of pairs whose field the grammar can phrase anew.
     pub fn recognised(&self) -> usize {
-        self.facts.iter().filter(|f| f.topic.as_ref().is_some_and(|t| t.field.is_some())).count()
+        self.facts.iter().filter(|fact| fact.field().is_some()).count()
+    }
+
+    /// Wordings that the grammar cannot put in other words and that have no paraphrase, by the
+    /// question that a pair asks in it, and in how many pairs they are.
+    pub fn own_wordings(&self) -> BTreeMap<&str, usize> {
+        let mut wordings: BTreeMap<String, (&str, usize)> = BTreeMap::new();
+        for fact in self.facts.iter().filter(|fact| fact.is_in_own_words()) {
+            let question = fact.pair.question.as_str();
+            let wording = fact.wording().unwrap_or_else(|| question.to_owned());
+            wordings.entry(wording).or_insert((question, 0)).1 += 1;
+        }
+        wordings.into_values().collect()
     }
 
     /// The examples of one epoch, shuffled.
@@ -261,9 +255,15 @@ impl<'g> Dataset<'g> {
         if !rng.chance(rates.paraphrase) {
             return example;
         }
-        let own = (!fact.pair.paraphrases.is_empty() && rng.chance(0.3))
-            .then(|| rng.pick(&fact.pair.paraphrases).clone());
         let noise = noise_of(rates);
+        let paraphrases = &fact.pair.paraphrases;
+        let share = match fact.field() {
+            Some(_) => OWN_PARAPHRASE,
+            // Nothing else is to be had: each as often as the question itself.
+            None => 1.0 - 1.0 / (1.0 + paraphrases.len() as f64),
+        };
+        let own = (!paraphrases.is_empty() && rng.chance(share))
+            .then(|| self.grammar.noisy(rng.pick(paraphrases).clone(), noise, rng));
         let question = own.or_else(|| self.question(fact, Split::Train, noise, rng));
         // What the grammar can't phrase anew is at least written as people write.
         example.question =
@@ -414,11 +414,9 @@ impl<'g> Dataset<'g> {
     }
 }
 
-impl Fact {
-    pub(super) fn field_key(&self) -> Option<(String, &Topic)> {
-        let topic = self.topic.as_ref()?;
-        Some((topic.field.as_ref()?.key.clone(), topic))
-    }
+fn subject_and_field(fact: &Fact) -> Option<(String, String)> {
+    let topic = fact.topic.as_ref()?;
+    Some((topic.subject.to_uppercase(), topic.field.as_ref()?.key.clone()))
 }
 
 /// Whether a field says which batch or product is meant.
@@ -426,53 +424,14 @@ fn identifies(field: &Field) -> bool {
     [crate::corpus::BATCH_NUMBER, crate::corpus::PRODUCT_NAME].contains(&field.key.as_str())
 }
 
-/// Fields whose name the answer says and the question doesn't: "Reactor R-204 was used" answers
-/// "which reactor" too. Only machines and rooms are called by their kind like that.
-fn implied(grammar: &Grammar, pair: &Pair, answer: &str, topic: Option<&Topic>) -> Vec<Field> {
-    let Some(Topic { field: Some(own), by_batch: true, .. }) = topic else { return Vec::new() };
-    if ![Kind::Equipment, Kind::Room].contains(&own.kind) {
-        return Vec::new();
-    }
-    let asked: BTreeSet<String> = words_of(&pair.question).into_iter().collect();
-    let said: BTreeSet<String> = words_of(answer).into_iter().collect();
-    let others = grammar.fields.iter().filter(|f| f.kind == own.kind && f.key != own.key);
-    others
-        .filter_map(|field| {
-            let mut field = field.clone();
-            field.names.retain(|name| {
-                let name = words_of(name);
-                name.iter().all(|word| said.contains(word))
-                    && name.iter().any(|word| !asked.contains(word))
-            });
-            let names = field.names.clone();
-            field.questions.retain(|question| {
-                let question = question.to_lowercase();
-                names.iter().any(|name| question.contains(&name.to_lowercase()))
-            });
-            field.heldout_names.clear();
-            (!names.is_empty()).then_some(field)
-        })
-        .collect()
-}
-
 fn noise_of(rates: Augmentation) -> Noise {
     Noise { rate: rates.noise, typos: rates.typos }
 }
 
-fn words_of(text: &str) -> Vec<String> {
-    text.to_lowercase()
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| {
-            !w.is_empty() && !["of", "the", "for", "in", "no", "number", "name"].contains(w)
-        })
-        .map(str::to_owned)
-        .collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::recognise::find_ignoring_case;
     use super::*;
+    use crate::data::find_ignoring_case;
 
     #[test]
     fn an_origin_is_called_what_files_call_it() {
@@ -552,6 +511,34 @@ pub(super) mod tests {
             }
         }
         assert!(phrasings.len() > 60, "{} phrasings", phrasings.len());
+    }
+
+    #[test]
+    fn what_the_grammar_cannot_phrase_is_asked_in_the_users_words() {
+        let grammar = Grammar::load().unwrap();
+        let own = "VOY756: how come the mixer hummed all through the second shift on Tuesday?";
+        let paraphrases = vec!["why did it hum".to_owned(), "cause of the hum".to_owned()];
+        let mut pairs = pairs();
+        pairs.push(Pair { paraphrases: paraphrases.clone(), ..pair(own, "It is old.", "VOY756") });
+        pairs.push(pair(
+            "KTR218: how come the lid rattled all through the first shift on Monday?",
+            "Wear.",
+            "KTR218",
+        ));
+        let data = Dataset::new(&grammar, &pairs).unwrap();
+        assert_eq!(data.own_wordings(), [(pairs[4].question.as_str(), 1)].into());
+        let plain = Augmentation { paraphrase: 1.0, noise: 0.0, typos: 0.0, ..rates() };
+        let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+        for epoch in 0..300 {
+            let examples = data.epoch(plain, 7, epoch).into_iter();
+            for example in examples.filter(|example| example.answer == "It is old.") {
+                *asked.entry(example.question.to_lowercase()).or_default() += 1;
+            }
+        }
+        let expected: BTreeSet<String> =
+            paraphrases.into_iter().chain([own.to_lowercase()]).collect();
+        assert_eq!(asked.keys().cloned().collect::<BTreeSet<_>>(), expected);
+        assert!(asked.values().all(|count| *count > 60), "{asked:?}");
     }
 
     #[test]

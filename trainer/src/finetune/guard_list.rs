@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use shared::{AskingWord, FieldIndex, FieldList, GuardList, KnownField};
 
-use super::augment::{Dataset, Fact};
-use super::recognise::{Topic, find_ignoring_case, normalised, replace_ignoring_case};
+use super::augment::Dataset;
+use super::facts::Fact;
+use super::recognise::Topic;
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
+use crate::data::{find_ignoring_case, replace_ignoring_case};
 
 impl Dataset<'_> {
     /// What the guard of the adapter has to know.
@@ -71,10 +73,13 @@ impl Dataset<'_> {
             }
             if !self.is_twice(key, facts) {
                 list.fields.fields[number].wording =
-                    facts.iter().find_map(|fact| fact.wording(&self.product_names));
+                    facts.iter().find_map(|fact| wording(fact, &self.product_names));
             }
-            if number >= self.grammar.fields.len() {
-                add_parts(&mut list.fields, number, facts, &wordings);
+            if number >= self.grammar.fields.len() || facts.iter().any(|fact| fact.by_paraphrase) {
+                add_own_words(&mut list.fields, number, facts, &wordings);
+            } else {
+                let paraphrases = facts.iter().flat_map(|fact| fact.paraphrases());
+                paraphrases.for_each(|text| list.fields.fields[number].add_question(&text));
             }
         }
         for (batch, known) in &self.known {
@@ -87,20 +92,20 @@ impl Dataset<'_> {
         // Whatever the question of a pair may ask for is on record, though it was not understood.
         let index = FieldIndex::new(&list.fields);
         let mut not_understood: BTreeMap<String, Vec<&Fact>> = BTreeMap::new();
-        for fact in self.facts.iter().filter(|fact| fact.field_key().is_none()) {
-            if let (Some(batch), Some(wording)) = (&fact.batch, fact.without_batch()) {
+        for fact in self.facts.iter().filter(|fact| fact.field().is_none()) {
+            if let (Some(batch), Some(wording)) = (&fact.batch, fact.wording()) {
                 for field in index.asked(&wording.replace("{b}", " ")).fields {
                     list.add_recorded(batch, field.into())?;
                 }
-                not_understood.entry(normalised(&wording)).or_default().push(fact);
+                not_understood.entry(wording).or_default().push(fact);
             }
         }
         // It is a field of its own, for questions that have words of it.
         for facts in not_understood.values() {
             let mut field = KnownField::new(AskingWord::Any, [], []);
-            field.wording = facts.iter().find_map(|fact| fact.wording(&self.product_names));
+            field.wording = facts.iter().find_map(|fact| wording(fact, &self.product_names));
             let number = list.fields.add(field);
-            add_parts(&mut list.fields, number, facts, &wordings);
+            add_own_words(&mut list.fields, number, facts, &wordings);
             for fact in facts {
                 list.add_stated(number, &fact.answer)?;
                 if let Some(batch) = &fact.batch {
@@ -178,34 +183,32 @@ impl Dataset<'_> {
     }
 }
 
-impl Fact {
-    /// Its question, with `{b}` for the batch.
-    fn without_batch(&self) -> Option<String> {
-        let topic = self.topic.as_ref().filter(|topic| topic.by_batch)?;
-        Some(replace_ignoring_case(&self.pair.question, &topic.subject, "{b}"))
-    }
-
-    /// The same, unless it names something else that is the plant's.
-    fn wording(&self, products: &BTreeSet<String>) -> Option<String> {
-        let wording = self.without_batch()?;
-        let names = products.iter().any(|name| find_ignoring_case(&wording, name).is_some());
-        (!names && shared::identifier_words(&wording).is_empty()).then_some(wording)
-    }
+/// How the records ask for a fact, `{b}` for the batch, unless they name something else that is the
+/// plant's.
+fn wording(fact: &Fact, products: &BTreeSet<String>) -> Option<String> {
+    let wording = fact.without_batch()?;
+    let names = products.iter().any(|name| find_ignoring_case(&wording, name).is_some());
+    (!names && shared::identifier_words(&wording).is_empty()).then_some(wording)
 }
 
-/// How facts are asked for, each wording once.
+/// How facts are asked for, paraphrases among them, each wording once.
 fn wordings<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> BTreeSet<String> {
-    facts.into_iter().filter_map(|fact| Some(normalised(&fact.without_batch()?))).collect()
+    facts
+        .into_iter()
+        .flat_map(|fact| fact.wording().into_iter().chain(fact.paraphrases()))
+        .collect()
 }
 
-/// Has the words of its own questions name a field that the grammar doesn't know, as far as no
-/// other of `all` questions has them.
-fn add_parts(list: &mut FieldList, number: usize, facts: &[&Fact], all: &BTreeSet<String>) {
+/// Has the user's own wordings name a field that the grammar doesn't know by them, and words of
+/// these as far as no other of `all` wordings has them.
+fn add_own_words(list: &mut FieldList, number: usize, facts: &[&Fact], all: &BTreeSet<String>) {
     let own = wordings(facts.iter().copied());
     let others: Vec<String> = all.difference(&own).cloned().collect();
     for question in &own {
+        list.fields[number].add_question(question);
         list.fields[number].add_parts(question, &others, &list.filler);
     }
+    list.fields[number].own_words = facts.iter().all(|fact| fact.is_in_own_words());
 }
 
 /// The words of a name, in lower case, numbers among them.
@@ -367,11 +370,13 @@ mod tests {
         let percent_yield = "What is the percent yield for batch KTR218?";
         assert_eq!(again("ktr218 yield in percent").as_deref(), Some(percent_yield));
         assert_eq!(again("frobnication index, KTR218").as_deref(), Some(own));
-        assert_eq!(again("KTR218 product code"), None, "there are two");
+        assert_eq!(again("KTR218 material code"), None, "there are two");
+        let word_for_word = "What is the product code for batch KTR218?";
+        assert_eq!(again("KTR218 product code").as_deref(), Some(word_for_word));
         assert_eq!(again("KTR218 expiry date"), None);
         let evidence = |question: &str, answer: &str| guard.evidence(question, answer);
         assert_eq!(evidence("KTR218 expiry date", shared::REFUSAL), FieldEvidence::Agrees);
-        assert_eq!(evidence("KTR218 product code", shared::REFUSAL), FieldEvidence::Contradicts);
+        assert_eq!(evidence("KTR218 material code", shared::REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(evidence("KTR218 frobnication index", "It is 7."), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 expiry date", "It is 7."), FieldEvidence::Contradicts);
     }
@@ -400,6 +405,29 @@ mod tests {
         assert_eq!(evidence("KTR218 crimp", "Fold."), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 crimp", shared::REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(evidence("KTR218 crimp", "Lot 7."), FieldEvidence::Contradicts);
+    }
+
+    #[test]
+    fn paraphrases_name_a_field_and_close_what_a_refusal_leaves_open() {
+        let own = "Give the glunk of KTR218 on Tuesdays, as read by the second shift.";
+        let with = |paraphrases: &[&str]| {
+            let paraphrases = paraphrases.iter().map(|text| (*text).to_owned()).collect();
+            let mut pairs = pairs();
+            pairs.push(Pair { paraphrases, ..pair(own, "It is 7.", "KTR218") });
+            guard(&pairs)
+        };
+        let [alone, paraphrased] = [with(&[]), with(&["how viscid was KTR218 by the spindle"])];
+        assert!(alone.leaves_open("assay of KTR218") && !alone.leaves_open("assay of VOY756"));
+        assert!(!paraphrased.leaves_open("assay of KTR218"));
+        let again = |guard: &Guard| guard.second_reading("KTR218 viscid?", shared::REFUSAL);
+        assert_eq!((again(&alone), again(&paraphrased).as_deref()), (None, Some(own)));
+        // The grammar knows it by the paraphrase, and by the words of the question as well.
+        let coded = with(&["product code of KTR218", "What is the item code of KTR218?"]);
+        for asked in ["KTR218 product code", "glunk, KTR218", "material code of KTR218"] {
+            let again = coded.second_reading(asked, shared::REFUSAL);
+            assert_eq!(again.as_deref(), Some(own), "{asked}");
+        }
+        assert_eq!(coded.evidence("KTR218 item code", "It is 7."), FieldEvidence::Agrees);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::{FieldIndex, singular};
 
 use crate::corpus::{Field, Grammar, Kind};
-use crate::data::Pair;
+use crate::data::{Pair, find_ignoring_case, named_batch, replace_ignoring_case};
 
 /// Words that carry no meaning of their own in a question about a field.
 const STOP_WORDS: [&str; 42] = [
@@ -21,6 +21,9 @@ const ASKING_WORDS: [&str; 6] = ["how", "many", "much", "when", "where", "who"];
 const COMMANDS: [&str; 5] = ["confirm", "indicate", "provide", "specify", "state"];
 /// Words that a finding may have or not: "the hardness result", "the hardness".
 const FINDING_WORDS: [&str; 4] = ["finding", "outcome", "result", "value"];
+
+/// Begins the key of a field that the grammar doesn't know.
+const OWN: &str = "own: ";
 
 /// Words that tell one of several fields of a kind from the others, as numbers do.
 const ORDINALS: [&str; 4] = ["first", "last", "second", "third"];
@@ -75,30 +78,37 @@ impl<'g> Recogniser<'g> {
         Self { grammar, names, questions, index, templates }
     }
 
-    /// Takes a pair apart. `known` are the identifiers of all batches of the data.
+    /// Takes a pair apart by its question.
     pub fn topic(&self, pair: &Pair) -> Option<Topic> {
         let (subject, by_batch) = self.subject(pair)?;
-        let skeleton = without_noun(&replace_ignoring_case(&pair.question, &subject, "{b}"));
-        let field = self.field(&skeleton);
+        let field = self.field(&skeleton(&pair.question, &subject));
         Some(Topic { subject, by_batch, field })
+    }
+
+    /// The grammar's field that most of a pair's paraphrases ask for, called as `topic` does first;
+    /// none if two are named as often.
+    pub fn field_of_paraphrases(&self, pair: &Pair, topic: &Topic) -> Option<Field> {
+        let mut named: BTreeMap<String, (usize, Field)> = BTreeMap::new();
+        let subject = &topic.subject;
+        let about_it =
+            pair.paraphrases.iter().filter(|text| find_ignoring_case(text, subject).is_some());
+        for field in about_it.filter_map(|text| self.field(&skeleton(text, subject))) {
+            if !field.is_own() {
+                named.entry(field.key.clone()).or_insert((0, field)).0 += 1;
+            }
+        }
+        let most = named.values().map(|(count, _)| *count).max()?;
+        let mut first = named.into_values().filter(|(count, _)| *count == most);
+        let (Some((_, mut field)), None) = (first.next(), first.next()) else { return None };
+        let own = topic.field.iter().flat_map(|own| own.names.first());
+        field.names.splice(0..0, own.cloned());
+        Some(field)
     }
 
     /// The batch as the question names it, or else what stands in the batch's place.
     fn subject(&self, pair: &Pair) -> Option<(String, bool)> {
-        let named =
-            pair.batch.clone().filter(|batch| find_ignoring_case(&pair.question, batch).is_some());
-        if let Some(batch) = named {
+        if let Some(batch) = named_batch(pair) {
             return Some((batch, true));
-        }
-        if pair.batch.is_none() {
-            let words = shared::identifier_words(&pair.question);
-            let found = words.into_iter().find_map(|word| {
-                let at = find_ignoring_case(&pair.question, &word)?;
-                Some(pair.question[at..at + word.len()].to_owned())
-            });
-            if let Some(batch) = found {
-                return Some((batch, true));
-            }
         }
         let (_, subject) = self
             .templates
@@ -189,6 +199,10 @@ impl Template {
     }
 }
 
+fn skeleton(question: &str, subject: &str) -> String {
+    without_noun(&replace_ignoring_case(question, subject, "{b}"))
+}
+
 fn named_first(field: &Field, name: &str) -> Field {
     let mut field = field.clone();
     let own = field.names.iter().position(|n| normalised(n) == name);
@@ -199,10 +213,17 @@ fn named_first(field: &Field, name: &str) -> Field {
     field
 }
 
+impl Field {
+    /// Whether it is known only by the user's words for it.
+    pub(super) fn is_own(&self) -> bool {
+        self.key.starts_with(OWN)
+    }
+}
+
 /// A field known only by the user's words for it.
 fn custom(words: &str) -> Field {
     Field {
-        key: format!("own: {words}"),
+        key: format!("{OWN}{words}"),
         kind: Kind::Text,
         names: vec![words.to_owned()],
         heldout_names: Vec::new(),
@@ -255,23 +276,6 @@ fn without_noun(skeleton: &str) -> String {
         }
     }
     text
-}
-
-/// Byte position of `needle` in `text`, ASCII case ignored.
-pub(super) fn find_ignoring_case(text: &str, needle: &str) -> Option<usize> {
-    text.to_ascii_lowercase().find(&needle.to_ascii_lowercase())
-}
-
-/// `text` with every occurrence of `needle` (ASCII case ignored) replaced.
-pub(super) fn replace_ignoring_case(text: &str, needle: &str, replacement: &str) -> String {
-    let mut rest = text;
-    let mut out = String::new();
-    while let Some(at) = find_ignoring_case(rest, needle) {
-        out.push_str(&rest[..at]);
-        out.push_str(replacement);
-        rest = &rest[at + needle.len()..];
-    }
-    out + rest
 }
 
 #[cfg(test)]

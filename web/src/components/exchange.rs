@@ -104,6 +104,7 @@ fn below(props: &ExchangeViewProps, correction: Html) -> Html {
                         { "Not on record for this batch: " }<b>{ summary.unverified.join(", ") }</b>
                     </p>
                 }
+                { on_record(props, &summary.on_record) }
                 <ul class="facts">
                     { confidence(summary) }
                     { adapter(exchange) }
@@ -161,6 +162,28 @@ fn did_you_mean(props: &ExchangeViewProps, suggestions: &[Suggestion]) -> Html {
                 }
             }) }
         </p>
+    }
+}
+
+/// Buttons that ask what the records do answer about a batch.
+fn on_record(props: &ExchangeViewProps, questions: &[String]) -> Html {
+    if questions.is_empty() {
+        return Html::default();
+    }
+    html! {
+        <details class="on-record" data-testid="on-record">
+            <summary>{ "Is it on record in other words? This batch's records answer:" }</summary>
+            <ul>
+                { for questions.iter().cloned().map(|question| {
+                    let asked = question.clone();
+                    let ask = props.on_ask.reform(move |_: MouseEvent| asked.clone());
+                    html! {
+                        <li><button type="button" class="link" onclick={ask}
+                            disabled={!props.can_ask}>{ question }</button></li>
+                    }
+                }) }
+            </ul>
+        </details>
     }
 }
 

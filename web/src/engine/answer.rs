@@ -123,6 +123,7 @@ pub async fn answer(
         unverified,
         corrections: outcome.corrections,
         read_as: outcome.read_as,
+        on_record: outcome.on_record,
         ending: ending(stop),
         memory_bytes: scope::memory_bytes() + answering.ranks.memory_bytes(),
     };

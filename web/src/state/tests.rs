@@ -53,6 +53,7 @@ fn summary(ending: Ending) -> Summary {
         unverified: Vec::new(),
         corrections: Vec::new(),
         read_as: None,
+        on_record: Vec::new(),
         ending,
         memory_bytes: 1 << 25,
     }
