@@ -9,9 +9,10 @@
 //! The list also holds, as hashes, which values the records state for which batch, so that an
 //! answer that gives another value can be marked, and in clear the ordinary words of questions,
 //! so that slips of the finger can be mended before the model reads them ([`Guard::read`]). And it
-//! holds, as hashes, which batch has which field and what fields are called, and in clear the
-//! records' own wordings without the batch: a second reader of questions ([`Guard::evidence`],
-//! [`Guard::second_reading`]). Which batch a product stands for is locked with the product's name:
+//! holds, as hashes, which batch has which field, what fields are called (by the grammar, in the
+//! records' own words and in paraphrases of them), and in clear the records' own wordings without the
+//! batch: a second reader of questions ([`Guard::evidence`], [`Guard::second_reading`]), who also
+//! knows where words cannot tell what is on record ([`Guard::leaves_open`]). Which batch a product stands for is locked with the product's name:
 //! who has list and name has the batch.
 //!
 //! A false refusal costs more than a question too many for the model. A word counts as an unknown
@@ -24,6 +25,7 @@ mod list;
 mod nearest;
 mod products;
 mod spelling;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -35,6 +37,7 @@ pub use evidence::{Asked, FieldIndex};
 pub use fields::{AskingWord, FieldList, KnownField};
 pub use list::{GUARD_FILE, GuardList};
 pub use spelling::{Correction, Reading};
+pub use telling::TellingWords;
 pub use wording::singular;
 pub use words::identifier_words;
 

@@ -87,8 +87,8 @@ pub struct Outcome {
     pub read_as: Option<String>,
     /// The mark, and what led to it.
     pub assessment: Assessment,
-    /// Where the model refused: the questions that the records do answer about the batch, in their
-    /// own words.
+    /// Where the model refused: questions that the records do answer about the batch
+    /// ([`Guard::questions_on_record`]), but not the one that was refused.
     pub on_record: Vec<String>,
 }
 
@@ -222,7 +222,12 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
         );
         let refused = self.answer.trim() == REFUSAL;
         let on_record = self.safeguards.guard.filter(|_| refused);
-        let on_record = on_record.map(|guard| guard.questions_on_record(&self.reading.question));
+        let mut on_record = on_record
+            .map_or_else(Vec::new, |guard| guard.questions_on_record(&self.reading.question));
+        // What has just been refused is not offered.
+        on_record.retain(|asked| {
+            *asked != self.reading.question && self.read_as.as_ref() != Some(asked)
+        });
         Outcome {
             held_back: self.rest(),
             answer: self.answer.clone(),
@@ -234,7 +239,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             corrections: self.reading.corrections.clone(),
             read_as: self.read_as.clone(),
             assessment,
-            on_record: on_record.unwrap_or_default(),
+            on_record,
         }
     }
 
@@ -253,7 +258,6 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
                 verdict: AnswerVerdict::UnknownBatch,
                 unverified: Vec::new(),
                 evidence: FieldEvidence::Unclear,
-                left_open: false,
             },
             on_record: Vec::new(),
         }
@@ -323,7 +327,7 @@ mod tests {
         let twice = ask(&mut session, guarded, "shift boss VOY756", refuses, 64);
         assert_eq!((twice.answer.trim(), twice.stop), (REFUSAL, Some(StopReason::EndToken)));
         assert_eq!(twice.read_as.as_deref(), Some("Who led the shift for VOY756?"));
-        assert_eq!(twice.on_record, ["Who led the shift for VOY756?"]);
+        assert_eq!(twice.on_record, [""; 0], "it has just been refused");
         // Its words contradict the refusal; once they have chosen the field, they say nothing.
         assert_eq!(known.evidence("shift boss VOY756", REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(twice.assessment.evidence, FieldEvidence::Unclear);
@@ -332,7 +336,8 @@ mod tests {
             assert_eq!(outcome.read_as, None, "{question}");
             outcome
         };
-        once(guarded, "yield VOY756", refuses, 64);
+        let other = once(guarded, "yield VOY756", refuses, 64);
+        assert_eq!(other.on_record, ["Who led the shift for VOY756?"]);
         once(None, "shift boss VOY756", refuses, 64);
         // It does not refuse.
         let answered = once(guarded, "shift boss VOY756", None, 64);

@@ -96,7 +96,7 @@ pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{
     Asked, AskingWord, Correction, FieldIndex, FieldList, GUARD_FILE, Guard, GuardList,
-    GuardVerdict, KnownField, Reading, identifier_words, singular,
+    GuardVerdict, KnownField, Reading, TellingWords, identifier_words, singular,
 };
 pub use hash::{hex, sha256_hex};
 pub use inquiry::{Inquiry, Outcome, Progress, Safeguards};

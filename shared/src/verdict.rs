@@ -15,9 +15,11 @@ pub enum AnswerVerdict {
     Matched,
     /// They don't: it is withheld.
     Unverified,
-    /// The model was too unsure, by the adapter's own threshold; or it refused, and the batch has
-    /// something that the question may call otherwise ([`Guard::leaves_open`]).
+    /// The model was too unsure, by the adapter's own threshold.
     Undecided,
+    /// The model refused, but the batch has something on record that the question may call otherwise
+    /// ([`Guard::leaves_open`]): no threshold lets that stand.
+    LeftOpen,
     /// The model says that there is no record of it.
     NoRecord,
     /// The question names only batches that no record has; the model was not asked.
@@ -28,10 +30,11 @@ pub enum AnswerVerdict {
 
 impl AnswerVerdict {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Matched,
         Self::Unverified,
         Self::Undecided,
+        Self::LeftOpen,
         Self::NoRecord,
         Self::UnknownBatch,
         Self::Unchecked,
@@ -49,8 +52,12 @@ impl AnswerVerdict {
                  it is withheld."
             }
             Self::Undecided => {
-                "Undecided: the model was not sure enough, or has no way to know what this batch's \
-                 records call it. Look it up in the batch record."
+                "Undecided: the model was not sure enough. Look it up in the batch record."
+            }
+            Self::LeftOpen => {
+                "Left open: the model knows no record that answers this question, but this batch has \
+                 some in words of their own, which the question may mean. Look it up in the batch \
+                 record."
             }
             Self::NoRecord => {
                 "No record: the model knows no record that answers this question. The batch may \
@@ -82,13 +89,11 @@ pub struct Assessment {
     pub unverified: Vec<String>,
     /// What the question's words say to it.
     pub evidence: FieldEvidence,
-    /// Whether it is a refusal that no threshold lets stand ([`Guard::leaves_open`]).
-    pub left_open: bool,
 }
 
 impl Assessment {
     /// Judges what the model answered. A value that no record states outweighs doubt, and doubt
-    /// outweighs everything else.
+    /// outweighs everything else: the guard's, who knows what words cannot tell, before the model's.
     ///
     /// `read_as` is the question that was answered, where it was read once more
     /// ([`Guard::second_reading`]). The words of the first chose it: that its answer agrees with
@@ -106,11 +111,12 @@ impl Assessment {
             reader.map_or(FieldEvidence::Unclear, |guard| guard.evidence(question, answer));
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
         let refused = answer.trim() == REFUSAL;
-        let left_open = refused && guard.is_some_and(|guard| guard.leaves_open(question));
         let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
         let verdict = if !unverified.is_empty() || !on_record {
             AnswerVerdict::Unverified
-        } else if left_open || rule.is_some_and(|rule| rule.undecided(scores, evidence)) {
+        } else if refused && guard.is_some_and(|guard| guard.leaves_open(question)) {
+            AnswerVerdict::LeftOpen
+        } else if rule.is_some_and(|rule| rule.undecided(scores, evidence)) {
             AnswerVerdict::Undecided
         } else if refused {
             AnswerVerdict::NoRecord
@@ -119,7 +125,7 @@ impl Assessment {
         } else {
             AnswerVerdict::Unchecked
         };
-        Self { verdict, unverified, evidence, left_open }
+        Self { verdict, unverified, evidence }
     }
 }
 
@@ -282,21 +288,20 @@ mod tests {
     #[test]
     fn a_refusal_does_not_stand_where_the_batch_has_something_in_own_words() {
         let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
-        let mut field = crate::KnownField::new(crate::AskingWord::Any, [], ["nD20 of {b}"]);
-        field.own_words = true;
-        let field = list.fields.add(field);
+        let own = crate::KnownField::new(crate::AskingWord::Any, [], ["nD20 of {b}"]);
+        let field = list.fields.add(own);
+        list.mark_own_words(field);
         list.add_recorded("VOY756", field).unwrap();
         list.add_answer("It is 1.3330.").unwrap();
         list.add_facts("VOY756", "It is 1.3330.").unwrap();
         let guard = Guard::new(&list).unwrap();
         let of = |question, answer| {
             let sure = scores(1.0, 1.0);
-            let assessment = Assessment::of(Some(&guard), None, question, None, answer, sure);
-            (assessment.verdict, assessment.left_open)
+            Assessment::of(Some(&guard), None, question, None, answer, sure).verdict
         };
-        assert_eq!(of("RI of VOY756", REFUSAL), (AnswerVerdict::Undecided, true));
-        assert_eq!(of("RI of VOY756", "It is 1.3330."), (AnswerVerdict::Matched, false));
-        assert_eq!(of("RI", REFUSAL), (AnswerVerdict::NoRecord, false));
+        assert_eq!(of("RI of VOY756", REFUSAL), AnswerVerdict::LeftOpen);
+        assert_eq!(of("RI of VOY756", "It is 1.3330."), AnswerVerdict::Matched);
+        assert_eq!(of("RI", REFUSAL), AnswerVerdict::NoRecord);
     }
 
     #[test]

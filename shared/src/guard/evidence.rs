@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::fields::{AskingWord, FieldList, KnownField, recorded, stated};
+use super::fields::{AskingWord, FieldList, KnownField, perhaps_recorded, recorded, stated};
 use super::wording::{
     ASKING_WORDS, BATCH_NOUNS, STOP_WORDS, content, hash, masked, name_masks, singular, split,
     tokens,
@@ -244,17 +244,23 @@ impl Guard {
         batches.keys().any(has)
     }
 
-    /// Every question that the records answer about the batch that a question names, in their own
-    /// words; none if it names several or none.
+    /// What the records answer about the one batch that a question names, in their own words: a
+    /// question for each field on record, unless the records ask for it by something else as well.
+    /// None if the question names several batches, an unknown one or none.
     pub fn questions_on_record(&self, question: &str) -> Vec<String> {
-        let batches = self.named(question).batches;
+        let Named { batches, unknown, .. } = self.named(question);
         let mut batches = batches.into_iter();
-        let (Some((batch, written)), None) = (batches.next(), batches.next()) else {
+        let (Some((batch, written)), None, false) = (batches.next(), batches.next(), unknown)
+        else {
             return Vec::new();
         };
-        let on_record = self.fields.wordings.iter().filter(|(field, _)| self.has(&batch, **field));
+        let is_recorded =
+            |field: u16| self.fields.recorded.contains(&recorded(&self.salt, &batch, field.into()));
+        let wordings = self.fields.wordings.iter().filter(|(field, _)| is_recorded(**field));
+        // Two fields may be asked for by the same question.
+        let wordings: BTreeSet<&String> = wordings.map(|(_, wording)| wording).collect();
         let name = self.name(&batch, &written);
-        on_record.map(|(_, wording)| wording.replace("{b}", &name)).collect()
+        wordings.into_iter().map(|wording| wording.replace("{b}", &name)).collect()
     }
 
     /// Those of the fields that a batch has.
@@ -262,8 +268,11 @@ impl Guard {
         asked.fields.iter().copied().filter(|field| self.has(batch, *field))
     }
 
+    /// Whether a batch has a field, or may have it.
     fn has(&self, batch: &str, field: u16) -> bool {
-        self.fields.recorded.contains(&recorded(&self.salt, batch, field.into()))
+        [recorded, perhaps_recorded]
+            .iter()
+            .any(|hash| self.fields.recorded.contains(&hash(&self.salt, batch, field.into())))
     }
 
     /// A batch as the records may write it.
@@ -545,8 +554,8 @@ mod tests {
             "What is the yield of batch KTR-218?",
             "Who approved batch KTR-218?",
         ];
-        assert_eq!(listed("ktr218"), [supervisor, yields, approver]);
-        for question in ["yield of KTR-218 and 24H0139", "yield", "yield of KTR-299"] {
+        assert_eq!(listed("ktr218"), [yields, approver, supervisor]);
+        for question in ["yield of KTR-218 and 24H0139", "yield", "yield of KTR-299 and KTR-218"] {
             assert_eq!(listed(question), [""; 0], "{question}");
         }
     }
@@ -554,9 +563,8 @@ mod tests {
     #[test]
     fn a_batch_with_something_in_own_words_leaves_refusals_open() {
         let mut list = GuardList::build(["KTR-218", "24H0139"], [], &"ab".repeat(16)).unwrap();
-        let mut field = KnownField::new(AskingWord::Any, [], ["nD20 of {b}"]);
-        field.own_words = true;
-        let field = list.fields.add(field);
+        let field = list.fields.add(KnownField::new(AskingWord::Any, [], ["nD20 of {b}"]));
+        list.mark_own_words(field);
         let known = list.fields.add(KnownField::new(AskingWord::HowMuch, ["yield"], []));
         list.add_recorded("KTR-218", field).unwrap();
         list.add_recorded("24H0139", known).unwrap();

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::list::{GuardList, entry, fact, salt_bytes};
+use super::telling::TellingWords;
 use super::wording::{
-    ASKING_WORDS, BATCH_NOUNS, DIGITS, MAX_NAME, content, hashes, masked, name_masks, singular,
-    split, tokens,
+    ASKING_WORDS, BATCH_NOUNS, DIGITS, MAX_NAME, content, hashes, singular, split, tokens,
 };
 use super::words::{key, sentence};
 use crate::{Error, Result};
 
-/// The fields that the grammar knows, and which of them the records have. Part of `guard.json`.
+/// The fields that the grammar knows and those of the records alone, and which the records have. Part
+/// of `guard.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FieldList {
@@ -23,14 +24,11 @@ pub struct FieldList {
     /// The one that asks for the batch itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_number: Option<usize>,
-    /// Batch and field, for every fact on record, hashed.
+    /// Batch and field, for every fact that is on record or may be, hashed.
     pub recorded: BTreeSet<String>,
     /// Field and answer, for every fact on record, hashed.
     pub stated: BTreeSet<String>,
 }
-
-/// Most words of a question of which [`KnownField::add_parts`] makes names.
-const MAX_PARTS: usize = 10;
 
 /// One field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,33 +131,20 @@ impl KnownField {
         }
     }
 
-    /// Adds a question that only it has, `{b}` for the batch.
+    /// Adds a question for it, `{b}` for the batch. One that another field has asks for both.
     pub fn add_question(&mut self, question: &str) {
         let added = hashes(std::iter::once(question_content(question)));
-        let is_new = |added: u64| split(&self.questions).all(|known| known != added);
-        if split(&added).all(is_new) {
+        let known: Vec<u64> = split(&self.questions).collect();
+        if split(&added).any(|hash| !known.contains(&hash)) {
             self.questions += &added;
         }
     }
 
-    /// Adds names to a field that only the records' own `question`, `{b}` for the batch, tells of:
-    /// every set of up to four of its words that no question of `others` has. Words of `filler` are
-    /// left out, and words for a batch alone are no name.
-    pub fn add_parts(&mut self, question: &str, others: &[String], filler: &BTreeSet<String>) {
-        let telling = |question: &str| {
-            let mut words = content(&tokens(&question.replace("{b}", " ")), &[&ASKING_WORDS]);
-            words.retain(|word| !filler.contains(word));
-            words
-        };
-        let others: Vec<BTreeSet<String>> = others.iter().map(|other| telling(other)).collect();
-        let words: Vec<String> = telling(question).into_iter().take(MAX_PARTS).collect();
-        let sets = name_masks(words.len())
-            .map(|mask| masked(&words, mask).cloned().collect::<BTreeSet<String>>());
-        let names = sets.filter(|set| {
-            set.iter().any(|word| !BATCH_NOUNS.contains(&word.as_str()))
-                && !others.iter().any(|other| set.is_subset(other))
-        });
-        self.names += &hashes(names);
+    /// Adds names to a field that only the records' own words tell of: every set of up to four words
+    /// of `text`, one of those that `words` knows, that none of the others has. Words for a batch
+    /// alone are no name. The others are those that `own`, the field's, does not hold.
+    pub fn add_parts(&mut self, text: &str, own: &BTreeSet<String>, words: &TellingWords) {
+        self.names += &hashes(words.told_by(text, own));
     }
 }
 
@@ -179,6 +164,16 @@ impl GuardList {
         Ok(())
     }
 
+    /// Adds that a batch may have a field: what a pair asks for that was not understood.
+    ///
+    /// # Errors
+    /// The list's salt is not of this format.
+    pub fn add_perhaps_recorded(&mut self, batch: &str, field: usize) -> Result<()> {
+        let salt = salt_bytes(&self.salt)?;
+        self.fields.recorded.insert(perhaps_recorded(&salt, &key(batch), field));
+        Ok(())
+    }
+
     /// Adds that an answer is about a field.
     ///
     /// # Errors
@@ -193,6 +188,10 @@ impl GuardList {
 /// No value of a record has a small letter: this is none of them.
 pub(super) fn recorded(salt: &[u8], batch: &str, field: usize) -> String {
     fact(salt, batch, &format!("field {field}"))
+}
+
+pub(super) fn perhaps_recorded(salt: &[u8], batch: &str, field: usize) -> String {
+    fact(salt, batch, &format!("perhaps field {field}"))
 }
 
 pub(super) fn stated(salt: &[u8], field: usize, answer: &str) -> String {
@@ -214,25 +213,5 @@ mod tests {
         assert_eq!(field, known);
         field.add_question("{b}: who stopped the line?");
         assert_eq!(field.questions.len(), 2 * DIGITS);
-    }
-
-    #[test]
-    fn words_that_no_other_question_has_are_names() {
-        let filler = ["type".to_owned(), "used".to_owned()].into();
-        let others = ["tube lot of {b}".to_owned(), "crimp force and tube of {b}".to_owned()];
-        let mut field = KnownField::new(AskingWord::Any, ["closure"], []);
-        field.add_parts("Who saw the crimp type used on the tubes of lot {b}?", &others, &filler);
-        let mut expected = KnownField::new(AskingWord::Any, ["closure"], []);
-        // No other has "saw", none has both "crimp" and "lot"; "lot" alone is a word for a batch.
-        let names = ["saw", "saw crimp", "saw tube", "saw lot", "saw crimp tube", "saw crimp lot"];
-        let more = ["saw tube lot", "saw crimp tube lot", "crimp lot", "crimp tube lot"];
-        let sets = names.iter().chain(&more).map(|name| content(&tokens(name), &[]));
-        expected.names += &hashes(sets);
-        assert_eq!(field, expected);
-        let words: String = ('a'..='z').map(|letter| format!("{0}{0}{0} ", letter)).collect();
-        field.names.clear();
-        field.add_parts(&words, &[], &filler);
-        let sets_of_ten = 10 + 45 + 120 + 210;
-        assert_eq!(field.names.len(), sets_of_ten * DIGITS);
     }
 }

@@ -14,8 +14,10 @@ use crate::{Error, Result};
 pub const GUARD_FILE: &str = "guard.json";
 
 /// Version 1 had no vocabulary and no products, version 2 no fields, version 3 no batches of
-/// products, version 4 did not say which fields are in the records' own words alone.
+/// products, version 4 did not say which fields are in the records' own words alone: it is still
+/// written where there is none.
 const FORMAT_VERSION: u32 = 5;
+const WITHOUT_OWN_WORDS: u32 = 4;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ impl GuardList {
     ) -> Result<Self> {
         let salt_bytes = salt_bytes(salt)?;
         let mut list = Self {
-            format_version: FORMAT_VERSION,
+            format_version: WITHOUT_OWN_WORDS,
             salt: salt.to_owned(),
             batches: BTreeSet::new(),
             identifiers: BTreeSet::new(),
@@ -135,6 +137,12 @@ impl GuardList {
         let values = words(statement).into_iter().filter(Word::is_value);
         self.facts.extend(values.map(|word| fact(&salt, &batch, &word.text)));
         Ok(())
+    }
+
+    /// Marks a field as known by the records' own wordings alone.
+    pub fn mark_own_words(&mut self, field: usize) {
+        self.fields.fields[field].own_words = true;
+        self.format_version = FORMAT_VERSION;
     }
 
     /// Adds ordinary words that questions are made of. What has anything but lower-case letters

@@ -1,7 +1,7 @@
 //! Wordings as sets of words.
 //!
-//! They travel as 40-bit hashes, which only save room: nearly all are the grammar's, and what a
-//! plant calls a field of its own can be guessed.
+//! They travel as 40-bit hashes without salt, which only save room: nearly all are the grammar's, and
+//! the words of a plant's own questions and paraphrases can be guessed.
 
 use std::collections::BTreeSet;
 

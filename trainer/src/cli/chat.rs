@@ -17,6 +17,8 @@ use crate::adapter_dir::AdapterDir;
 use crate::cli::common::{BaseOption, INTERRUPTED, SamplerPreset};
 use crate::input::load_base;
 
+/// Questions that are listed under a refusal.
+const LISTED_QUESTIONS: usize = 20;
 /// The longest question that is read, bytes.
 const MAX_LINE: u64 = 64 << 10;
 
@@ -199,8 +201,14 @@ impl Chat {
             writeln!(side, "  [not verified: no record of the batch states {unverified}]")?;
         }
         if !outcome.on_record.is_empty() {
-            let questions = outcome.on_record.join("\n    ");
-            writeln!(side, "  [the records of this batch answer:\n    {questions}]")?;
+            writeln!(side, "  [the records of this batch answer:")?;
+            for question in outcome.on_record.iter().take(LISTED_QUESTIONS) {
+                writeln!(side, "    {question}")?;
+            }
+            match outcome.on_record.len().saturating_sub(LISTED_QUESTIONS) {
+                0 => writeln!(side, "  ]")?,
+                more => writeln!(side, "    and {more} more]")?,
+            }
         }
         Ok(())
     }

@@ -20,9 +20,8 @@ use crate::clock::utc_now;
 use crate::corpus::Grammar;
 use crate::data::{Overlap, PairFile, overlaps, read_pairs, read_training_pairs};
 use crate::eval::{
-    CURVE_POINTS, Calibration, CoveragePoint, Evidence, FieldNames, FileHash, FileReport,
-    LEAST_COVERAGE, Program, Reply, Report, Scored, Settings, ask_all, calibrate, curve,
-    field_names, self_test, thin,
+    CURVE_POINTS, Calibration, CoveragePoint, Evidence, FieldNames, FileHash, FileReport, Program,
+    Reply, Report, Scored, Settings, ask_all, calibrate, curve, field_names, self_test, thin,
 };
 use crate::files::{read_file, write_file};
 use crate::finetune::Dataset;
@@ -255,7 +254,7 @@ pub(super) fn prepare(
             "note: that is more than the {:.1} % aimed at, which this adapter reaches on less than \
              {:.0} % of the questions only",
             100.0 * rule.wrong_at_most,
-            100.0 * LEAST_COVERAGE
+            100.0 * calibration.least_coverage
         );
     }
     Ok(Some(calibration))

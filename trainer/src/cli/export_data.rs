@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 
 use super::common::{BaseOption, print};
 use super::recipe::RecipeOptions;
-use super::train::read_data;
+use super::train::{note_own_wordings, read_data};
 use crate::corpus::Grammar;
 use crate::export::{BASE_DIR, EXAMPLES_FILE, RECIPE_FILE, export_run};
 use crate::finetune::{Dataset, Run};
@@ -63,6 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let recipe = args.recipe.recipe(&base)?;
     let grammar = Grammar::load()?;
     let dataset = Dataset::new(&grammar, &data.pairs)?;
+    note_own_wordings(&dataset);
     let run = Run {
         base: &base,
         dataset: &dataset,

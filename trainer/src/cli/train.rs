@@ -135,21 +135,21 @@ pub(super) fn note_own_wordings(dataset: &Dataset<'_>) {
     if own.is_empty() {
         return;
     }
-    let pairs: usize = own.values().sum();
+    let pairs: usize = own.iter().map(|(_, pairs)| pairs).sum();
     eprintln!(
-        "note: {pairs} pairs ask in {} wordings that the grammar cannot put in other words. Readers \
-         who use other words will mostly be refused, and these refusals are marked undecided:",
+        "note: wordings that the grammar cannot put in other words: {} in {pairs} pairs. Readers who \
+         use other words will mostly be refused, and these refusals are left open. By pairs:",
         own.len()
     );
     for (question, pairs) in own.iter().take(LISTED_WORDINGS) {
-        eprintln!("  {pairs:>4} pairs: {question}");
+        eprintln!("  {pairs:>4}  {question}");
     }
     if own.len() > LISTED_WORDINGS {
         eprintln!("  and {} more wordings", own.len() - LISTED_WORDINGS);
     }
     eprintln!(
-        "  add \"paraphrases\" in your readers' words to one pair of each wording: the others of \
-         that wording share them"
+        "  add \"paraphrases\" in your readers' words, naming the batch, to one pair of each wording: \
+         the others of that wording share them"
     );
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use shared::{FeedbackRecord, MAX_FEEDBACK_LINE, identifier_words};
 
+use super::wording::share_paraphrases;
 use super::{BadLines, MAX_FILE, Pair, Problem, normalise};
 use crate::files::to_jsonl;
 use crate::input::read_input;
@@ -117,8 +118,12 @@ fn apply(pairs: &mut Vec<Pair>, record: &FeedbackRecord) -> Change {
     let asks = |pair: &Pair| {
         std::iter::once(&pair.question).chain(&pair.paraphrases).any(|q| normalise(q) == asked)
     };
+    // As they will be trained.
+    let mut trained = pairs.clone();
+    share_paraphrases(&mut trained);
     let source = format!("feedback of {}, {}", record.reviewer.trim(), record.time);
-    if let Some(pair) = pairs.iter_mut().find(|pair| asks(pair)) {
+    if let Some(at) = trained.iter().position(asks) {
+        let pair = &mut pairs[at];
         let line = pair.line;
         if pair.answer.as_deref() == Some(right) {
             return Change::Repeats { line };
@@ -127,11 +132,20 @@ fn apply(pairs: &mut Vec<Pair>, record: &FeedbackRecord) -> Change {
         pair.source = Some(source);
         return Change::Corrects { line, before };
     }
-    if let Some(pair) = pairs.iter_mut().find(|pair| pair.answer.as_deref() == Some(right)) {
+    let named = identifier_words(&record.question);
+    let says_so = |pair: &Pair| pair.answer.as_deref() == Some(right);
+    let is_named = |pair: &Pair| {
+        pair.batch.as_ref().is_some_and(|batch| named.contains(&batch.to_uppercase()))
+    };
+    let reworded = pairs
+        .iter()
+        .position(|pair| says_so(pair) && is_named(pair))
+        .or_else(|| pairs.iter().position(says_so));
+    if let Some(at) = reworded {
+        let pair = &mut pairs[at];
         pair.paraphrases.push(record.question.trim().to_owned());
         return Change::Rewords { line: pair.line };
     }
-    let named = identifier_words(&record.question);
     let batch = pairs
         .iter()
         .filter_map(|pair| pair.batch.as_ref())
@@ -208,6 +222,27 @@ mod tests {
 
     fn lines(records: &[FeedbackRecord]) -> String {
         records.iter().map(|record| record.to_line().unwrap() + "\r\n").collect()
+    }
+
+    #[test]
+    fn a_shared_paraphrase_is_the_other_batchs_question_as_well() {
+        let data = concat!(
+            r#"{"question": "nD of KTR218?", "answer": "1.33", "batch": "KTR218", "#,
+            r#""paraphrases": ["RI of KTR218"]}"#,
+            "\n",
+            r#"{"question": "nD of VOY756?", "answer": "1.33", "batch": "VOY756"}"#,
+        );
+        let (_data, path) = write("data.jsonl", data);
+        let mut pairs = read_pairs(&path).unwrap().pairs;
+        let records = [
+            feedback("VOY756 bends light how", Some("1.33"), "M. Berg"),
+            feedback("RI of VOY756?", Some("1.34"), "M. Berg"),
+        ];
+        let applied = apply_feedback(&mut pairs, &records);
+        let changes: Vec<Change> = applied.into_iter().map(|applied| applied.change).collect();
+        let corrects = Change::Corrects { line: 2, before: Some("1.33".into()) };
+        assert_eq!(changes, [Change::Rewords { line: 2 }, corrects]);
+        assert_eq!(pairs[1].paraphrases, ["VOY756 bends light how"], "written once");
     }
 
     #[test]

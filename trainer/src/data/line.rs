@@ -13,7 +13,7 @@ const MAX_ANSWER: usize = 8_000;
 /// The longest batch, source or kind, characters.
 const MAX_LABEL: usize = 200;
 /// The most paraphrases of a question.
-pub(super) const MAX_PARAPHRASES: usize = 256;
+const MAX_PARAPHRASES: usize = 256;
 
 const FORMS: &str = r#"expected {"question", "answer"}, {"messages"} or {"prompt", "completion"}"#;
 const OPTIONAL: [&str; 4] = ["batch", "source", "paraphrases", "kind"];

@@ -87,6 +87,23 @@ fn duplicates_are_dropped_with_a_note_and_keep_their_paraphrases() {
 }
 
 #[test]
+fn training_shares_paraphrases_and_says_which_it_cannot() {
+    let text = concat!(
+        r#"{"question": "nD of KTR218?", "answer": "1", "batch": "KTR218", "#,
+        r#""paraphrases": ["RI of KTR218", "how does it bend light"]}"#,
+        "\n",
+        r#"{"question": "nD of VOY756?", "answer": "2", "batch": "VOY756"}"#,
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.jsonl");
+    fs::write(&path, text).unwrap();
+    let file = read_training_pairs(&path).unwrap();
+    assert_eq!(file.pairs[1].paraphrases, ["RI of VOY756"]);
+    assert!(file.notes[0].contains("wording: 1."), "{:?}", file.notes);
+    assert_eq!(read(text).unwrap().pairs[1].paraphrases, [""; 0]);
+}
+
+#[test]
 fn questions_are_compared_without_case_and_punctuation() {
     assert_eq!(normalise("  What's the yield, of  BX-40217?! "), "what s the yield of bx-40217");
     assert_eq!(normalise("98.2 %"), "98.2");

@@ -40,8 +40,6 @@ pub struct Reply {
     pub unverified: Vec<String>,
     /// What the question's words say to the answer.
     pub evidence: FieldEvidence,
-    /// Whether it is a refusal that no threshold lets stand.
-    pub left_open: bool,
 }
 
 /// Asks every question; the replies are in the questions' order. `done` is called after each.
@@ -124,6 +122,5 @@ fn ask(
         tokens: tokens.len(),
         unverified: assessment.unverified,
         evidence: assessment.evidence,
-        left_open: assessment.left_open,
     })
 }

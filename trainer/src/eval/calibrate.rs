@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use shared::{
-    ConfidenceScore, GoldenQuestion, RefusalBias, SamplerConfig, SelfTest, SoloExchange,
-    StopReason, UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
+    AnswerVerdict, ConfidenceScore, GoldenQuestion, RefusalBias, SamplerConfig, SelfTest,
+    SoloExchange, StopReason, UndecidedRule, logits_digest, self_test_tokens, sha256_hex,
 };
 
 use super::ask::Settings;
@@ -18,13 +18,13 @@ use super::report::FieldNames;
 use crate::adapter_dir::Served;
 use crate::data::Pair;
 use crate::files::to_jsonl;
-use crate::finetune::Dataset;
+use crate::finetune::{Dataset, OWN};
 
 /// The share of wrong answers among those that stand that a threshold is to leave at most.
 pub const WRONG_AT_MOST: f64 = 0.003;
 /// The share of answers that it has to leave standing even if more of them are wrong, refusals that
 /// are left open not counted: the record and the report then say how many.
-pub const LEAST_COVERAGE: f64 = 0.8;
+const LEAST_COVERAGE: f64 = 0.8;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
 
@@ -45,6 +45,8 @@ pub struct Calibration {
     pub biases: Vec<BiasQuality>,
     /// What the adapter's record keeps.
     pub rule: UndecidedRule,
+    /// The share of answers that it had to leave standing.
+    pub least_coverage: f64,
     /// The curve of the rule's score over the validation questions.
     pub curve: Vec<CoveragePoint>,
     /// For every score, by itself and with the question's words: how well it tells right from wrong,
@@ -95,7 +97,7 @@ pub fn calibrate(
         return Ok(None);
     };
     // Of those that a threshold decides on.
-    let open = replies.iter().filter(|reply| reply.left_open).count();
+    let open = replies.iter().filter(|reply| reply.mark == AnswerVerdict::LeftOpen).count();
     let least_coverage = LEAST_COVERAGE * (1.0 - open as f64 / replies.len() as f64);
     let mut best: Option<(Vec<CoveragePoint>, UndecidedRule)> = None;
     let mut scores = Vec::new();
@@ -136,7 +138,7 @@ pub fn calibrate(
     }
     Ok(best.map(|(curve, rule)| {
         let curve = thin(curve, CURVE_POINTS);
-        Calibration { bias, biases, rule, curve, scores }
+        Calibration { bias, biases, rule, least_coverage, curve, scores }
     }))
 }
 
@@ -168,7 +170,7 @@ pub fn self_test(served: &Served, pairs: &[Pair]) -> Result<SelfTest> {
 
 /// The field of every training answer, by batch and answer.
 pub fn field_names(dataset: &Dataset<'_>) -> FieldNames {
-    let own = |name: String| name.trim_start_matches("own: ").replace('_', " ");
+    let own = |name: String| name.trim_start_matches(OWN).replace('_', " ");
     dataset
         .fields()
         .map(|(batch, answer, field)| ((batch.to_owned(), answer.to_owned()), own(field)))

@@ -26,7 +26,7 @@ impl Scored {
         let by_model = reply.mark != AnswerVerdict::UnknownBatch;
         Self {
             score: by_model.then(|| reply.evidence.weigh(reply.scores.get(score), odds)),
-            stands: reply.mark != AnswerVerdict::Unverified && !reply.left_open,
+            stands: ![AnswerVerdict::Unverified, AnswerVerdict::LeftOpen].contains(&reply.mark),
             right: verdict.right,
         }
     }
@@ -136,6 +136,34 @@ mod tests {
             Scored { score: Some(1.0), stands: false, right: false },
             Scored { score: None, stands: false, right: false },
         ]
+    }
+
+    #[test]
+    fn what_no_threshold_decides_on_does_not_stand() {
+        let right = Verdict {
+            answerable: false,
+            right: true,
+            value_match: false,
+            hallucination: false,
+            refusal: None,
+            mark: AnswerVerdict::NoRecord,
+        };
+        let of = |mark| {
+            let reply = Reply {
+                text: String::new(),
+                guarded: Vec::new(),
+                scores: shared::Scores { min_probability: 0.5, product: 0.25 },
+                mark,
+                tokens: 1,
+                unverified: Vec::new(),
+                evidence: shared::FieldEvidence::Agrees,
+            };
+            let scored = Scored::of(&reply, &right, ConfidenceScore::Product, 3.0);
+            (scored.score, scored.stands)
+        };
+        assert_eq!(of(AnswerVerdict::NoRecord), (Some(0.5), true));
+        assert_eq!(of(AnswerVerdict::UnknownBatch), (None, true));
+        assert!(!of(AnswerVerdict::LeftOpen).1 && !of(AnswerVerdict::Unverified).1);
     }
 
     #[test]

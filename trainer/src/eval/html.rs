@@ -48,7 +48,7 @@ impl Evidence {
              <b>Hallucination</b>: the answer states such a value that is neither in the reference \
              nor in the question. <b>Refusal</b>: of the questions that the records cannot answer, \
              those refused. An answer that is not on record word for word is withheld: it states \
-             nothing and counts as refused. <b>Standing</b>: neither withheld nor undecided. \
+             nothing and counts as refused. <b>Standing</b>: neither withheld nor undecided nor left open. \
              <b>Standing, but wrong</b>: what a reader could be misled by.</p>"
                 .to_owned();
         let rows = self.evaluation.files.iter().map(|f| (short(&f.file), &f.metrics)).collect();
@@ -113,9 +113,11 @@ impl Evidence {
 
     fn undecided(&self) -> String {
         let mut html = match &self.record.undecided {
-            None => "<p>No threshold was chosen for this adapter: no answer is marked undecided. \
-                     trainer eval --data chooses one.</p>"
-                .to_owned(),
+            None => {
+                "<p>No threshold was chosen for this adapter: no answer is marked undecided for \
+                     its probability. trainer eval --data chooses one.</p>"
+                    .to_owned()
+            }
             Some(rule) => format!(
                 "<p>An answer whose {}{} is below {:.4} is marked undecided. The threshold was \
                  chosen on {} questions made from the training data in wordings that neither \
@@ -135,12 +137,15 @@ impl Evidence {
                 percent(rule.wrong),
                 if rule.wrong > rule.wrong_at_most {
                     ": <b>the aim is missed</b>, and a threshold that meets it would hide more \
-                     than a fifth of all answers"
+                     than a fifth of what it decides on"
                 } else {
                     ""
                 }
             ),
         };
+        html += "<p>A refusal is left open, however sure the model is, where the batch has a record in \
+                 a wording that neither the grammar nor paraphrases explain. Here it counts as \
+                 undecided.</p>";
         if let Some(calibration) = &self.calibration {
             html += "<table><tr><th>score<th>odds of the question's words<th>AUROC<th>coverage\
                      <th>wrong</tr>";

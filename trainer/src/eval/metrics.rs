@@ -33,7 +33,7 @@ pub struct Metrics {
     pub false_refusals: usize,
     /// Answers that the page withholds, because they state what is not on record.
     pub unverified: usize,
-    /// Answers that the page would mark as undecided.
+    /// Answers that the page would mark as undecided or left open.
     pub undecided: usize,
     /// Answers that the page lets stand: neither unverified nor undecided nor unchecked.
     pub standing: usize,
@@ -99,7 +99,9 @@ impl Metrics {
             model_refused: count(|v| v.refusal == Some(Refusal::Model)),
             false_refusals: count(|v| v.answerable && v.refusal.is_some()),
             unverified: count(|v| v.mark == AnswerVerdict::Unverified),
-            undecided: count(|v| v.mark == AnswerVerdict::Undecided),
+            undecided: count(|v| {
+                matches!(v.mark, AnswerVerdict::Undecided | AnswerVerdict::LeftOpen)
+            }),
             standing,
             standing_wrong,
             bounds: Bounds {

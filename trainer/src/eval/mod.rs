@@ -28,8 +28,7 @@ pub use ask::{Reply, Settings, ask_all};
 pub use bias::BiasQuality;
 pub use bounds::{at_least, at_most};
 pub use calibrate::{
-    CURVE_POINTS, Calibration, LEAST_COVERAGE, ScoreQuality, WRONG_AT_MOST, calibrate, field_names,
-    self_test,
+    CURVE_POINTS, Calibration, ScoreQuality, WRONG_AT_MOST, calibrate, field_names, self_test,
 };
 pub use coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
 pub use evidence::{Evidence, FileHash, Program};

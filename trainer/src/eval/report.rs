@@ -306,7 +306,6 @@ mod tests {
             tokens: 10,
             unverified: Vec::new(),
             evidence: shared::FieldEvidence::Unclear,
-            left_open: false,
         }
     }
 

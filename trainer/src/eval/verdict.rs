@@ -99,7 +99,6 @@ mod tests {
             tokens: 1,
             unverified: Vec::new(),
             evidence: FieldEvidence::Unclear,
-            left_open: false,
         };
         Verdict::of(&pair, &reply)
     }
@@ -176,7 +175,6 @@ mod tests {
             tokens: 0,
             unverified: Vec::new(),
             evidence: FieldEvidence::Unclear,
-            left_open: false,
         };
         let refused = Verdict::of(&pair(None), &reply);
         assert!(refused.right && refused.refusal == Some(Refusal::Guard));

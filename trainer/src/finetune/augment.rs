@@ -178,21 +178,23 @@ impl<'g> Dataset<'g> {
         self.facts.is_empty()
     }
 
-    /// Number of pairs whose field the grammar can phrase anew.
+    /// Number of pairs whose field the grammar knows.
     pub fn recognised(&self) -> usize {
-        self.facts.iter().filter(|fact| fact.field().is_some()).count()
+        self.facts.iter().filter(|fact| fact.field().is_some_and(|field| !field.is_own())).count()
     }
 
-    /// Wordings that the grammar cannot put in other words and that have no paraphrase, by the
-    /// question that a pair asks in it, and in how many pairs they are.
-    pub fn own_wordings(&self) -> BTreeMap<&str, usize> {
+    /// Wordings that the grammar cannot put in other words and that have no paraphrase: a question
+    /// that asks in each, and how many pairs do, most first.
+    pub fn own_wordings(&self) -> Vec<(&str, usize)> {
         let mut wordings: BTreeMap<String, (&str, usize)> = BTreeMap::new();
         for fact in self.facts.iter().filter(|fact| fact.is_in_own_words()) {
-            let question = fact.pair.question.as_str();
-            let wording = fact.wording().unwrap_or_else(|| question.to_owned());
-            wordings.entry(wording).or_insert((question, 0)).1 += 1;
+            if let Some(wording) = fact.wording() {
+                wordings.entry(wording).or_insert((&fact.pair.question, 0)).1 += 1;
+            }
         }
-        wordings.into_values().collect()
+        let mut wordings: Vec<_> = wordings.into_values().collect();
+        wordings.sort_by_key(|(_, pairs)| std::cmp::Reverse(*pairs));
+        wordings
     }
 
     /// The examples of one epoch, shuffled.
@@ -259,7 +261,8 @@ impl<'g> Dataset<'g> {
         let paraphrases = &fact.pair.paraphrases;
         let share = match fact.field() {
             Some(_) => OWN_PARAPHRASE,
-            // Nothing else is to be had: each as often as the question itself.
+            // Nothing else is to be had: where a question is put in other words at all, each as often
+            // as its own.
             None => 1.0 - 1.0 / (1.0 + paraphrases.len() as f64),
         };
         let own = (!paraphrases.is_empty() && rng.chance(share))
@@ -517,7 +520,7 @@ pub(super) mod tests {
     fn what_the_grammar_cannot_phrase_is_asked_in_the_users_words() {
         let grammar = Grammar::load().unwrap();
         let own = "VOY756: how come the mixer hummed all through the second shift on Tuesday?";
-        let paraphrases = vec!["why did it hum".to_owned(), "cause of the hum".to_owned()];
+        let paraphrases = vec!["why did voy756 hum".to_owned(), "VOY756 hum cause".to_owned()];
         let mut pairs = pairs();
         pairs.push(Pair { paraphrases: paraphrases.clone(), ..pair(own, "It is old.", "VOY756") });
         pairs.push(pair(
@@ -526,7 +529,7 @@ pub(super) mod tests {
             "KTR218",
         ));
         let data = Dataset::new(&grammar, &pairs).unwrap();
-        assert_eq!(data.own_wordings(), [(pairs[4].question.as_str(), 1)].into());
+        assert_eq!(data.own_wordings(), [(pairs[4].question.as_str(), 1)]);
         let plain = Augmentation { paraphrase: 1.0, noise: 0.0, typos: 0.0, ..rates() };
         let mut asked: BTreeMap<String, usize> = BTreeMap::new();
         for epoch in 0..300 {
@@ -535,8 +538,11 @@ pub(super) mod tests {
                 *asked.entry(example.question.to_lowercase()).or_default() += 1;
             }
         }
-        let expected: BTreeSet<String> =
-            paraphrases.into_iter().chain([own.to_lowercase()]).collect();
+        let expected: BTreeSet<String> = paraphrases
+            .iter()
+            .map(|text| text.to_lowercase())
+            .chain([own.to_lowercase()])
+            .collect();
         assert_eq!(asked.keys().cloned().collect::<BTreeSet<_>>(), expected);
         assert!(asked.values().all(|count| *count > 60), "{asked:?}");
     }

@@ -40,8 +40,8 @@ pub(super) fn take_apart(grammar: &Grammar, pairs: &[Pair]) -> Vec<Fact> {
     facts
 }
 
-/// Has paraphrases tell the field of pairs whose question doesn't, unless another wording is about
-/// that field of the same batch: then one of the two means something else.
+/// Has paraphrases tell the field of pairs whose question doesn't, unless another wording brings
+/// another answer about that field of the same batch: then one of the two means something else.
 fn read_paraphrases(recogniser: &Recogniser<'_>, facts: &mut [Fact]) {
     let found: Vec<Option<Field>> = facts
         .iter()
@@ -51,15 +51,23 @@ fn read_paraphrases(recogniser: &Recogniser<'_>, facts: &mut [Fact]) {
             unknown.then(|| recogniser.field_of_paraphrases(&fact.pair, topic)).flatten()
         })
         .collect();
-    let mut wordings: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
-    for (fact, found) in facts.iter().zip(&found) {
-        let field = found.as_ref().or(fact.field());
-        if let (Some(batch), Some(field), Some(wording)) = (&fact.batch, field, fact.wording()) {
-            wordings.entry((batch, &field.key)).or_default().insert(wording);
-        }
+    let mut answers: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let asked: Vec<_> = facts
+        .iter()
+        .zip(&found)
+        .filter_map(|(fact, found)| {
+            let field = found.as_ref().or(fact.field())?;
+            Some((fact.batch.as_deref()?, field.key.as_str(), fact))
+        })
+        .collect();
+    for (batch, field, fact) in &asked {
+        answers.entry((batch, field)).or_default().insert(&fact.answer);
     }
-    let contested: BTreeSet<String> =
-        wordings.into_values().filter(|wordings| wordings.len() > 1).flatten().collect();
+    let contested: BTreeSet<String> = asked
+        .iter()
+        .filter(|(batch, field, _)| answers[&(*batch, *field)].len() > 1)
+        .filter_map(|(_, _, fact)| fact.wording())
+        .collect();
     for (fact, found) in facts.iter_mut().zip(found) {
         if found.is_some() && fact.wording().is_some_and(|wording| !contested.contains(&wording)) {
             fact.by_paraphrase = true;
@@ -92,7 +100,7 @@ impl Fact {
 
     /// Whether nothing but its question tells what it is about.
     pub(super) fn is_in_own_words(&self) -> bool {
-        self.field().is_none_or(Field::is_own) && self.pair.paraphrases.is_empty()
+        self.field().is_none_or(Field::is_own) && self.paraphrases().next().is_none()
     }
 
     fn batch_left_out(&self, text: &str) -> Option<String> {
@@ -100,6 +108,29 @@ impl Fact {
         find_ignoring_case(text, &topic.subject)?;
         Some(replace_ignoring_case(text, &topic.subject, "{b}"))
     }
+}
+
+/// The words that all answers of a wording have, in order: how the answer says what it is about. None
+/// if all are the same, because then they may be the value.
+pub(super) fn said_always(facts: &[&Fact]) -> Option<String> {
+    let words = |fact: &Fact| {
+        let answer = match &fact.topic {
+            Some(topic) => replace_ignoring_case(&fact.answer, &topic.subject, " "),
+            None => fact.answer.clone(),
+        };
+        words_of(&answer)
+    };
+    let answers: BTreeSet<&str> = facts.iter().map(|fact| fact.answer.as_str()).collect();
+    let values: BTreeSet<Vec<String>> = facts.iter().map(|fact| words(fact)).collect();
+    let (first, true) = (facts.first()?, answers.len() > 1 && values.len() > 1) else {
+        return None;
+    };
+    let mut common = words(first);
+    common.retain(|word| {
+        !word.contains(|c: char| c.is_ascii_digit())
+            && values.iter().all(|others| others.contains(word))
+    });
+    Some(common.join(" "))
 }
 
 /// Fields whose name the answer says and the question doesn't: "Reactor R-204 was used" answers
@@ -168,9 +199,11 @@ mod tests {
             fields(&[paraphrased(OWN, "KTR218", paraphrases)]).pop().unwrap()
         };
         assert_eq!(of(&[]), own);
-        assert_eq!(of(&["how glunky is KTR218", CODE.0]), code);
+        assert_eq!(of(&[CODE.0]), code);
+        assert_eq!(of(&["how glunky is KTR218", CODE.0]), own, "one of several");
         assert_eq!(of(&[CODE.0, CODE.1, "KTR218 expiry date"]), code, "most of them");
-        assert_eq!(of(&[CODE.0, "KTR218 expiry date"]), own, "as many for another");
+        let expiry = ["KTR218 expiry date", "expiry date of KTR218"];
+        assert_eq!(of(&[CODE.0, CODE.1, expiry[0], expiry[1]]), own, "as many for another");
         assert_eq!(of(&["product code"]), own, "about no batch");
         let facts = take_apart(&Grammar::load().unwrap(), &[paraphrased(OWN, "KTR218", &[CODE.0])]);
         assert_eq!(facts[0].field().unwrap().names[0], "glunk grade");
@@ -186,10 +219,13 @@ mod tests {
             pair
         };
         let told = |pairs: &[Pair]| fields(pairs).iter().map(|(_, told)| *told).collect::<Vec<_>>();
-        // By a question, by another paraphrase, of another batch.
+        // By a question, by another paraphrase, of another batch, with the same answer.
         let asked = pair("What is the product code of KTR218?", "It is 8.", "KTR218");
+        let same = Pair { answer: own.answer.clone(), ..asked.clone() };
         assert_eq!(told(&[own.clone(), asked]), [false, false]);
-        assert_eq!(told(&[own.clone(), coded(other("KTR218"), "KTR218")]), [false, false]);
+        let otherwise = Pair { answer: Some("It is 9.".into()), ..other("KTR218") };
+        assert_eq!(told(&[own.clone(), coded(otherwise, "KTR218")]), [false, false]);
+        assert_eq!(told(&[own.clone(), same]), [true, false]);
         assert_eq!(told(&[own, coded(other("VOY756"), "VOY756")]), [true, true]);
     }
 }

@@ -1,12 +1,13 @@
 //! What the guard of an adapter has to know, taken from the data it was trained on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use anyhow::Result;
-use shared::{AskingWord, FieldIndex, FieldList, GuardList, KnownField};
+use shared::{AskingWord, FieldIndex, GuardList, KnownField, TellingWords};
 
 use super::augment::Dataset;
-use super::facts::Fact;
+use super::facts::{Fact, said_always};
 use super::recognise::Topic;
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
 use crate::data::{find_ignoring_case, replace_ignoring_case};
@@ -65,7 +66,7 @@ impl Dataset<'_> {
             asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
         }
         list.fields.batch_number = numbers.get(BATCH_NUMBER).copied();
-        let wordings = wordings(&self.facts);
+        let words = OwnWords::of(&self.facts, &list.fields.filler);
         for (key, (field, facts)) in &asked {
             let number = *numbers.entry(key).or_insert_with(|| list.fields.add(field.to_known()));
             for fact in facts {
@@ -76,7 +77,7 @@ impl Dataset<'_> {
                     facts.iter().find_map(|fact| wording(fact, &self.product_names));
             }
             if number >= self.grammar.fields.len() || facts.iter().any(|fact| fact.by_paraphrase) {
-                add_own_words(&mut list.fields, number, facts, &wordings);
+                words.add_to(list, number, facts);
             } else {
                 let paraphrases = facts.iter().flat_map(|fact| fact.paraphrases());
                 paraphrases.for_each(|text| list.fields.fields[number].add_question(&text));
@@ -89,23 +90,26 @@ impl Dataset<'_> {
                 }
             }
         }
-        // Whatever the question of a pair may ask for is on record, though it was not understood.
+        // Whatever the question of a pair may ask for may be on record, though it was not understood.
         let index = FieldIndex::new(&list.fields);
         let mut not_understood: BTreeMap<String, Vec<&Fact>> = BTreeMap::new();
         for fact in self.facts.iter().filter(|fact| fact.field().is_none()) {
-            if let (Some(batch), Some(wording)) = (&fact.batch, fact.wording()) {
+            let Some(batch) = &fact.batch else { continue };
+            let wording = fact.wording();
+            if let Some(wording) = &wording {
                 for field in index.asked(&wording.replace("{b}", " ")).fields {
-                    list.add_recorded(batch, field.into())?;
+                    list.add_perhaps_recorded(batch, field.into())?;
                 }
-                not_understood.entry(wording).or_default().push(fact);
             }
+            let group = wording.unwrap_or_else(|| fact.pair.question.clone());
+            not_understood.entry(group).or_default().push(fact);
         }
         // It is a field of its own, for questions that have words of it.
         for facts in not_understood.values() {
             let mut field = KnownField::new(AskingWord::Any, [], []);
             field.wording = facts.iter().find_map(|fact| wording(fact, &self.product_names));
             let number = list.fields.add(field);
-            add_own_words(&mut list.fields, number, facts, &wordings);
+            words.add_to(list, number, facts);
             for fact in facts {
                 list.add_stated(number, &fact.answer)?;
                 if let Some(batch) = &fact.batch {
@@ -163,8 +167,8 @@ impl Dataset<'_> {
         })
     }
 
-    /// Ordinary words: those of the grammar and of the user's own questions. Names of products
-    /// are none.
+    /// Ordinary words: those of the grammar and of the user's own questions and paraphrases. Names of
+    /// products are none.
     fn vocabulary(&self, products: &BTreeSet<String>) -> BTreeSet<String> {
         let mut words: BTreeSet<String> = self
             .grammar
@@ -173,8 +177,10 @@ impl Dataset<'_> {
             .collect();
         for fact in &self.facts {
             if let Some(topic) = &fact.topic {
-                let question = replace_ignoring_case(&fact.pair.question, &topic.subject, " ");
-                words.extend(plain_words(&question));
+                for question in iter::once(&fact.pair.question).chain(&fact.pair.paraphrases) {
+                    let question = replace_ignoring_case(question, &topic.subject, " ");
+                    words.extend(plain_words(&question));
+                }
             }
         }
         let names: BTreeSet<String> = products.iter().flat_map(|name| plain_words(name)).collect();
@@ -188,7 +194,11 @@ impl Dataset<'_> {
 fn wording(fact: &Fact, products: &BTreeSet<String>) -> Option<String> {
     let wording = fact.without_batch()?;
     let names = products.iter().any(|name| find_ignoring_case(&wording, name).is_some());
-    (!names && shared::identifier_words(&wording).is_empty()).then_some(wording)
+    // Codes are in one case, "nD20" and "mL" are none.
+    let one_case =
+        |word: &str| !(word.contains(char::is_lowercase) && word.contains(char::is_uppercase));
+    let in_one_case: Vec<&str> = wording.split_whitespace().filter(|word| one_case(word)).collect();
+    (!names && shared::identifier_words(&in_one_case.join(" ")).is_empty()).then_some(wording)
 }
 
 /// How facts are asked for, paraphrases among them, each wording once.
@@ -199,16 +209,48 @@ fn wordings<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Has the user's own wordings name a field that the grammar doesn't know by them, and words of
-/// these as far as no other of `all` wordings has them.
-fn add_own_words(list: &mut FieldList, number: usize, facts: &[&Fact], all: &BTreeSet<String>) {
-    let own = wordings(facts.iter().copied());
-    let others: Vec<String> = all.difference(&own).cloned().collect();
-    for question in &own {
-        list.fields[number].add_question(question);
-        list.fields[number].add_parts(question, &others, &list.filler);
+/// How the user asks for facts, and how the answers say what they are about.
+struct OwnWords {
+    asked: TellingWords,
+    /// The same and what answers say.
+    all: TellingWords,
+    /// What answers always say, by wording.
+    said: BTreeMap<String, String>,
+}
+
+impl OwnWords {
+    fn of(facts: &[Fact], filler: &BTreeSet<String>) -> Self {
+        let mut by_wording: BTreeMap<String, Vec<&Fact>> = BTreeMap::new();
+        for fact in facts {
+            by_wording.entry(fact.wording().unwrap_or_default()).or_default().push(fact);
+        }
+        let said: BTreeMap<String, String> = by_wording
+            .into_iter()
+            .filter_map(|(wording, facts)| Some((wording, said_always(&facts)?)))
+            .collect();
+        let asked = wordings(facts);
+        let all: BTreeSet<String> = asked.iter().chain(said.values()).cloned().collect();
+        Self { asked: TellingWords::new(asked, filler), all: TellingWords::new(all, filler), said }
     }
-    list.fields[number].own_words = facts.iter().all(|fact| fact.is_in_own_words());
+
+    /// Has them name a field that the grammar doesn't know by the questions for it: all words of a
+    /// question, and some of a question or of its answers as far as no other field's have these.
+    fn add_to(&self, list: &mut GuardList, number: usize, facts: &[&Fact]) {
+        let field = &mut list.fields.fields[number];
+        let mut own = wordings(facts.iter().copied());
+        for question in &own {
+            field.add_question(question);
+            field.add_parts(question, &own, &self.asked);
+        }
+        let said: Vec<&String> = own.iter().filter_map(|wording| self.said.get(wording)).collect();
+        own.extend(said.iter().copied().cloned());
+        for said in said {
+            field.add_parts(said, &own, &self.all);
+        }
+        if facts.iter().any(|fact| fact.is_in_own_words()) {
+            list.mark_own_words(number);
+        }
+    }
 }
 
 /// The words of a name, in lower case, numbers among them.
@@ -223,6 +265,9 @@ fn asked_by_product(fact: &Fact) -> Option<&Topic> {
     topic.field.as_ref().is_none_or(|field| field.key != BATCH_NUMBER).then_some(topic)
 }
 
+/// Words that an answer may say before the product, whatever the question says.
+const NO_NAMES: [&str; 6] = ["batch", "is", "lot", "name", "product", "was"];
+
 /// The product that a pair names: in its question, or as its answer.
 pub(super) fn product_name(fact: &Fact) -> Option<String> {
     let topic = fact.topic.as_ref()?;
@@ -232,7 +277,8 @@ pub(super) fn product_name(fact: &Fact) -> Option<String> {
     if topic.field.as_ref()?.key != PRODUCT_NAME {
         return None;
     }
-    let asked: BTreeSet<String> = plain_words(&fact.pair.question).collect();
+    let asked: BTreeSet<String> =
+        plain_words(&fact.pair.question).chain(NO_NAMES.map(str::to_owned)).collect();
     let said = fact.answer.split_whitespace().filter(|word| {
         let plain = plain_words(word).collect::<Vec<_>>();
         let number = plain.is_empty() && word.contains(|c: char| c.is_numeric());
@@ -405,6 +451,18 @@ mod tests {
         assert_eq!(evidence("KTR218 crimp", "Fold."), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 crimp", shared::REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(evidence("KTR218 crimp", "Lot 7."), FieldEvidence::Contradicts);
+    }
+
+    #[test]
+    fn wordings_with_codes_stay_at_home() {
+        let list = |question: &str| {
+            let mut pairs = pairs();
+            pairs.push(pair(question, "It is 7.", "KTR218"));
+            let guard = guard(&pairs);
+            guard.questions_on_record("KTR218").contains(&question.to_owned())
+        };
+        assert!(list("Give nD20 as read for KTR218 at bulk release."));
+        assert!(!list("Give glunk of RM-2231 as read for KTR218 at bulk release."));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finding out what a user's question asks for, so that it can be asked in other words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::{FieldIndex, singular};
 
@@ -23,7 +24,7 @@ const COMMANDS: [&str; 5] = ["confirm", "indicate", "provide", "specify", "state
 const FINDING_WORDS: [&str; 4] = ["finding", "outcome", "result", "value"];
 
 /// Begins the key of a field that the grammar doesn't know.
-const OWN: &str = "own: ";
+pub(crate) const OWN: &str = "own: ";
 
 /// Words that tell one of several fields of a kind from the others, as numbers do.
 const ORDINALS: [&str; 4] = ["first", "last", "second", "third"];
@@ -48,6 +49,8 @@ pub struct Recogniser<'g> {
     index: FieldIndex,
     /// Generic templates as the text before, between and after their two slots.
     templates: Vec<Template>,
+    /// What has been looked up: the same wordings come for many batches.
+    known: RefCell<HashMap<String, Option<Field>>>,
 }
 
 struct Template {
@@ -75,7 +78,7 @@ impl<'g> Recogniser<'g> {
             .filter_map(|template| Template::parse(&normalised(template)))
             .collect();
         let index = FieldIndex::new(&grammar.field_list());
-        Self { grammar, names, questions, index, templates }
+        Self { grammar, names, questions, index, templates, known: RefCell::default() }
     }
 
     /// Takes a pair apart by its question.
@@ -85,8 +88,9 @@ impl<'g> Recogniser<'g> {
         Some(Topic { subject, by_batch, field })
     }
 
-    /// The grammar's field that most of a pair's paraphrases ask for, called as `topic` does first;
-    /// none if two are named as often.
+    /// The grammar's field that most of a pair's paraphrases ask for, called as `topic` does first.
+    /// None if two are named as often, or if one of several paraphrases alone names any: it may be
+    /// misread.
     pub fn field_of_paraphrases(&self, pair: &Pair, topic: &Topic) -> Option<Field> {
         let mut named: BTreeMap<String, (usize, Field)> = BTreeMap::new();
         let subject = &topic.subject;
@@ -98,6 +102,9 @@ impl<'g> Recogniser<'g> {
             }
         }
         let most = named.values().map(|(count, _)| *count).max()?;
+        if most == 1 && pair.paraphrases.len() > 1 {
+            return None;
+        }
         let mut first = named.into_values().filter(|(count, _)| *count == most);
         let (Some((_, mut field)), None) = (first.next(), first.next()) else { return None };
         let own = topic.field.iter().flat_map(|own| own.names.first());
@@ -121,13 +128,22 @@ impl<'g> Recogniser<'g> {
 
     fn field(&self, skeleton: &str) -> Option<Field> {
         let skeleton = normalised(skeleton);
-        if let Some(&index) = self.questions.get(&skeleton) {
+        if let Some(known) = self.known.borrow().get(&skeleton) {
+            return known.clone();
+        }
+        let field = self.look_up(&skeleton);
+        self.known.borrow_mut().insert(skeleton, field.clone());
+        field
+    }
+
+    fn look_up(&self, skeleton: &str) -> Option<Field> {
+        if let Some(&index) = self.questions.get(skeleton) {
             return Some(self.grammar.fields[index].clone());
         }
         let mut own_words = None;
-        let named = self.templates.iter().filter_map(|template| template.split(&skeleton));
+        let named = self.templates.iter().filter_map(|template| template.split(skeleton));
         let named = named.filter(|(name, rest)| rest == "{b}" && !name.contains("{b}"));
-        let found = self.covered(&skeleton).map(|index| self.grammar.fields[index].clone());
+        let found = self.covered(skeleton).map(|index| self.grammar.fields[index].clone());
         for (name, _) in named {
             if let Some(&index) = self.names.get(&name)
                 && found.as_ref().is_none_or(|field| field.key == self.grammar.fields[index].key)

@@ -16,6 +16,7 @@ use super::metrics::{Metrics, Row};
 use super::recipe::{Recipe, SchedulerType};
 use super::step::{SHARDS, Stepped, Stepper};
 use super::validation::{ValidationPoint, Validator, best, out_of_patience};
+use crate::files::to_jsonl;
 use crate::interrupt;
 use crate::nn::{AdamW, AdamWConfig, Llama, Schedule, Segment, Workers};
 
@@ -88,12 +89,14 @@ impl Run<'_> {
         examples.len().div_ceil(self.recipe.effective_batch())
     }
 
-    /// Hash of all that decides the result.
-    fn identity(&self) -> Result<String> {
+    /// Hash of all that decides the result. The examples are among it, because another release may
+    /// make others of the same data.
+    fn identity(&self, examples: &[Example]) -> Result<String> {
         let recipe = serde_json::to_string(self.recipe)?;
         let base = &self.base.identity.sha256;
+        let examples = shared::sha256_hex(to_jsonl(examples)?.as_bytes());
         Ok(shared::sha256_hex(
-            format!("{} {base} {} {recipe}", self.data_sha256, self.seed).as_bytes(),
+            format!("{} {base} {} {recipe} {examples}", self.data_sha256, self.seed).as_bytes(),
         ))
     }
 
@@ -104,7 +107,7 @@ impl Run<'_> {
         let mut model = llama_from_base(self.base, Storage::for_base(self.base))?;
         attach_lora(&mut model, shape, self.seed)?;
         let mut adamw = AdamW::new(AdamWConfig::default());
-        let mut at = Position { identity: self.identity()?, ..Position::default() };
+        let mut at = Position { identity: self.identity(examples)?, ..Position::default() };
         if self.resume {
             at = checkpoint::load(self.checkpoint, &mut model, &mut adamw, &at.identity)?;
             if let Some(best) = self.best(&at) {

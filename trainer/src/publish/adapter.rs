@@ -79,7 +79,7 @@ pub fn publish_adapter(
     let mut notes: Vec<String> = Vec::new();
     if record.undecided.is_none() {
         notes.push(
-            "no threshold for undecided answers: none will be marked; trainer eval --data \
+            "no threshold for undecided answers: the model's doubts will not be marked; trainer eval --data \
              FILE.jsonl --record chooses one"
                 .into(),
         );

@@ -172,7 +172,7 @@ fn on_record(props: &ExchangeViewProps, questions: &[String]) -> Html {
     }
     html! {
         <details class="on-record" data-testid="on-record">
-            <summary>{ "Is it on record in other words? This batch's records answer:" }</summary>
+            <summary>{ "On record in other words? The records of this batch answer:" }</summary>
             <ul>
                 { for questions.iter().cloned().map(|question| {
                     let asked = question.clone();

@@ -16,6 +16,7 @@ fn code(verdict: AnswerVerdict) -> &'static str {
         AnswerVerdict::Matched => "matched",
         AnswerVerdict::Unverified => "unverified",
         AnswerVerdict::Undecided => "undecided",
+        AnswerVerdict::LeftOpen => "left-open",
         AnswerVerdict::NoRecord => "no-record",
         AnswerVerdict::UnknownBatch => "unknown-batch",
         AnswerVerdict::Unchecked => "unchecked",
