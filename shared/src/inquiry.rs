@@ -199,12 +199,12 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
     }
 
     /// The question to ask once more, where the first answer has come to its own end. `None` where
-    /// the other question cannot be asked.
+    /// the other question cannot be asked, or is the same.
     fn second_reading(&self, stop: StopReason) -> Option<String> {
         let first = stop == StopReason::EndToken && self.read_as.is_none();
         let guard = self.safeguards.guard.filter(|_| first)?;
         let again = guard.second_reading(&self.reading.question, &self.answer)?;
-        self.session.can_be_asked(&again).then_some(again)
+        (again != self.reading.question && self.session.can_be_asked(&again)).then_some(again)
     }
 
     fn outcome(&mut self, stop: StopReason) -> Outcome {
@@ -339,6 +339,8 @@ mod tests {
         let other = once(guarded, "yield VOY756", refuses, 64);
         assert_eq!(other.on_record, ["Who led the shift for VOY756?"]);
         once(None, "shift boss VOY756", refuses, 64);
+        let same = guard("Who was the shift boss of {b}?");
+        once(Some(&same), "Who was the shift boss of VOY756?", refuses, 64);
         // It does not refuse.
         let answered = once(guarded, "shift boss VOY756", None, 64);
         assert_eq!(answered.on_record, [""; 0]);
