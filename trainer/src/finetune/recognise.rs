@@ -49,6 +49,8 @@ pub struct Recogniser<'g> {
     index: FieldIndex,
     /// Generic templates as the text before, between and after their two slots.
     templates: Vec<Template>,
+    /// Names, names without words of a finding, questions.
+    by_content: [ByContent; 3],
     /// What has been looked up: the same wordings come for many batches.
     known: RefCell<HashMap<String, Option<Field>>>,
 }
@@ -78,7 +80,13 @@ impl<'g> Recogniser<'g> {
             .filter_map(|template| Template::parse(&normalised(template)))
             .collect();
         let index = FieldIndex::new(&grammar.field_list());
-        Self { grammar, names, questions, index, templates, known: RefCell::default() }
+        let by_content = [
+            by_content(&names, &[&STOP_WORDS, &ASKING_WORDS]),
+            by_content(&names, &[&STOP_WORDS, &ASKING_WORDS, &FINDING_WORDS]),
+            by_content(&questions, &[&STOP_WORDS]),
+        ];
+        let known = RefCell::default();
+        Self { grammar, names, questions, index, templates, by_content, known }
     }
 
     /// Takes a pair apart by its question.
@@ -177,17 +185,27 @@ impl<'g> Recogniser<'g> {
     /// The only field whose name says all that the question says, or else the only one with a
     /// question of these content words.
     fn covered(&self, skeleton: &str) -> Option<usize> {
-        let only = |texts: &BTreeMap<String, usize>, left_out: &[&[&str]]| {
+        self.by_content.iter().find_map(|(left_out, fields)| {
             let content = content_words(skeleton, left_out);
-            let said = texts.iter().filter(|(text, _)| content_words(text, left_out) == content);
-            let fields: BTreeSet<usize> = said.map(|(_, &index)| index).collect();
-            let one = fields.len() == 1 && !content.is_empty();
+            let fields = fields.get(&content).filter(|_| !content.is_empty())?;
+            let one = fields.len() == 1;
             one.then(|| fields.first().copied()).flatten()
-        };
-        only(&self.names, &[&STOP_WORDS, &ASKING_WORDS])
-            .or_else(|| only(&self.names, &[&STOP_WORDS, &ASKING_WORDS, &FINDING_WORDS]))
-            .or_else(|| only(&self.questions, &[&STOP_WORDS]))
+        })
     }
+}
+
+/// Fields by the content words of their names or questions, and the words left out of these.
+type ByContent = (&'static [&'static [&'static str]], HashMap<Vec<String>, BTreeSet<usize>>);
+
+fn by_content(
+    texts: &BTreeMap<String, usize>,
+    left_out: &'static [&'static [&'static str]],
+) -> ByContent {
+    let mut fields: HashMap<Vec<String>, BTreeSet<usize>> = HashMap::new();
+    for (text, &index) in texts {
+        fields.entry(content_words(text, left_out)).or_default().insert(index);
+    }
+    (left_out, fields)
 }
 
 impl Template {
