@@ -12,8 +12,8 @@
 //! holds, as hashes, which batch has which field, what fields are called (by the grammar, in the
 //! records' own words and in paraphrases of them), and in clear the records' own wordings without the
 //! batch: a second reader of questions ([`Guard::evidence`], [`Guard::second_reading`]), who also
-//! knows where words cannot tell what is on record ([`Guard::leaves_open`]). Which batch a product stands for is locked with the product's name:
-//! who has list and name has the batch.
+//! knows where words cannot tell what is on record ([`Guard::leaves_open`]). Which batch a product
+//! stands for is locked with the product's name: who has list and name has the batch.
 //!
 //! A false refusal costs more than a question too many for the model. A word counts as an unknown
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch

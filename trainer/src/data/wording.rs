@@ -26,37 +26,43 @@ pub fn named_batch(pair: &Pair) -> Option<String> {
 /// alone, those of two wordings are about neither, and what another pair asks stays with that one.
 /// Says how many were not shared for what they name or don't.
 pub(super) fn share_paraphrases(pairs: &mut [Pair]) -> usize {
+    let wordings: Vec<_> = pairs.iter().map(wording).collect();
     let mut asked: HashSet<String> = HashSet::new();
-    let mut shared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // By wording, in their order: each as it is compared, and as it is written.
+    let mut shared: BTreeMap<&str, Vec<(String, String)>> = BTreeMap::new();
     let mut kept = 0;
-    for pair in pairs.iter() {
+    for (pair, wording) in pairs.iter().zip(&wordings) {
         let texts = std::iter::once(&pair.question).chain(&pair.paraphrases);
         asked.extend(texts.map(|text| normalise(text)));
-        let Some((_, wording)) = wording(pair) else {
+        let Some((batch, wording)) = wording else {
             kept += pair.paraphrases.len();
             continue;
         };
         let all = shared.entry(wording).or_default();
         for paraphrase in &pair.paraphrases {
-            let text = batch_left_out(pair, paraphrase);
-            kept += usize::from(text.is_none());
-            let is_new = |text: &String| all.iter().all(|old| normalise(old) != normalise(text));
-            all.extend(text.filter(is_new).filter(|_| all.len() < MAX_SHARED));
+            let Some(text) = batch_left_out(paraphrase, batch) else {
+                kept += 1;
+                continue;
+            };
+            let normal = normalise(&text);
+            if all.len() < MAX_SHARED && all.iter().all(|(known, _)| *known != normal) {
+                all.push((normal, text));
+            }
         }
     }
-    let mut wordings: HashMap<String, usize> = HashMap::new();
-    for paraphrase in shared.values().flatten() {
-        *wordings.entry(normalise(paraphrase)).or_default() += 1;
+    let mut had_by: HashMap<String, usize> = HashMap::new();
+    for (normal, _) in shared.values().flatten() {
+        *had_by.entry(normal.clone()).or_default() += 1;
     }
     for paraphrases in shared.values_mut() {
         let before = paraphrases.len();
-        paraphrases.retain(|paraphrase| wordings[&normalise(paraphrase)] == 1);
+        paraphrases.retain(|(normal, _)| had_by[normal] == 1);
         kept += before - paraphrases.len();
     }
-    for pair in pairs {
-        let Some((batch, wording)) = wording(pair) else { continue };
-        for paraphrase in shared.get(&wording).into_iter().flatten() {
-            let paraphrase = paraphrase.replace(BATCH, &batch);
+    for (pair, wording) in pairs.iter_mut().zip(&wordings) {
+        let Some((batch, wording)) = wording else { continue };
+        for (_, paraphrase) in &shared[wording.as_str()] {
+            let paraphrase = paraphrase.replace(BATCH, batch);
             if asked.insert(normalise(&paraphrase)) {
                 pair.paraphrases.push(paraphrase);
             }
@@ -73,12 +79,11 @@ fn wording(pair: &Pair) -> Option<(String, String)> {
 }
 
 /// A paraphrase without the batch; `None` if it doesn't name it as a word, or names something else.
-fn batch_left_out(pair: &Pair, paraphrase: &str) -> Option<String> {
-    let batch = named_batch(pair)?;
+fn batch_left_out(paraphrase: &str, batch: &str) -> Option<String> {
     let mut text = String::new();
     let mut rest = paraphrase;
     let inside = |c: char| c.is_alphanumeric() || "-_./,".contains(c);
-    while let Some(at) = find_ignoring_case(rest, &batch) {
+    while let Some(at) = find_ignoring_case(rest, batch) {
         let (before, behind) = (&rest[..at], &rest[at + batch.len()..]);
         let joined = before.ends_with(inside)
             || behind.starts_with(char::is_alphanumeric)
