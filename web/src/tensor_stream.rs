@@ -1,15 +1,35 @@
 //! Cuts a GGUF file into its tensors while it arrives, so that file and packed weights are never
 //! in memory at once.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::rc::Rc;
 
 use shared::{Error, Gguf, TensorInfo};
 
-/// Hears of each tensor that is complete: the header, its name, where it stands, its bytes.
-pub type OnTensor<'a, E> = dyn FnMut(&Rc<Gguf>, &str, &TensorInfo, &[u8]) -> Result<(), E> + 'a;
+/// A file's tensors in the order in which they stand there.
+pub type TensorTable = [(String, TensorInfo)];
+
+/// Takes what a [`TensorStream`] cuts.
+pub trait TensorSink {
+    /// What can be wrong with it.
+    type Error: From<Error>;
+
+    /// Hears of the file's header before the first tensor, unless the stream began with its table.
+    /// Nobody keeps the header afterwards: a list of tokens takes megabytes of a memory that never
+    /// shrinks.
+    ///
+    /// # Errors
+    /// The sink's own; the stream is of no use then.
+    fn header(&mut self, gguf: &Gguf) -> Result<(), Self::Error>;
+
+    /// Hears of the next tensor, in file order: its name, where it stands, its bytes.
+    ///
+    /// # Errors
+    /// As [`Self::header`].
+    fn tensor(&mut self, name: &str, info: &TensorInfo, bytes: &[u8]) -> Result<(), Self::Error>;
+}
 
 /// Bytes of the buffer that are not given back, so that small tensors cost no reallocation.
-const ROOM: usize = 4 << 20;
+const ROOM: usize = 1 << 20;
 
 /// Takes a file's bytes in order and hands out one whole tensor after the other.
 pub struct TensorStream {
@@ -20,57 +40,51 @@ pub struct TensorStream {
     buffer: Vec<u8>,
     /// Bytes of `buffer` without which no further attempt at the header makes sense.
     needed: usize,
-    gguf: Option<Rc<Gguf>>,
-    waiting: VecDeque<(String, TensorInfo)>,
+    table: Option<Rc<TensorTable>>,
+    /// Index of the tensor that comes next.
+    next: usize,
 }
 
 impl TensorStream {
-    /// A stream over a file of `file_len` bytes. `gguf` is the file's header if it is known from
-    /// an earlier reading.
+    /// A stream over a file of `file_len` bytes. `table` is known from an earlier reading, if there
+    /// was one.
     #[must_use]
-    pub fn new(file_len: usize, gguf: Option<Rc<Gguf>>) -> Self {
-        let mut stream = Self {
-            file_len,
-            position: 0,
-            buffer: Vec::new(),
-            needed: 0,
-            gguf: None,
-            waiting: VecDeque::new(),
-        };
-        if let Some(gguf) = gguf {
-            stream.set_header(gguf);
-        }
-        stream
+    pub fn new(file_len: usize, table: Option<Rc<TensorTable>>) -> Self {
+        Self { file_len, position: 0, buffer: Vec::new(), needed: 0, table, next: 0 }
     }
 
-    /// Takes the next bytes of the file and hands each tensor that is complete now to
-    /// `on_tensor`, in file order.
+    /// The file's tensors, once its header has come.
+    #[must_use]
+    pub fn table(&self) -> Option<&Rc<TensorTable>> {
+        self.table.as_ref()
+    }
+
+    /// Takes the next bytes of the file and hands each tensor that is complete now to `sink`.
     ///
     /// # Errors
-    /// Those of [`Gguf::parse_prefix`] and of `on_tensor`.
-    pub fn push<E: From<Error>>(
-        &mut self,
-        piece: &[u8],
-        on_tensor: &mut OnTensor<'_, E>,
-    ) -> Result<(), E> {
-        if let Some(gguf) = self.gguf.clone() {
-            return self.cut(&gguf, piece, on_tensor);
+    /// Those of [`Gguf::parse_prefix`] and of `sink`.
+    pub fn push<S: TensorSink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), S::Error> {
+        if let Some(table) = self.table.clone() {
+            return self.cut(&table, piece, sink);
         }
         self.buffer.extend_from_slice(piece);
         let Some(gguf) = self.read_header()? else { return Ok(()) };
         let begun = std::mem::take(&mut self.buffer);
-        self.cut(&gguf, &begun, on_tensor)
+        sink.header(&gguf)?;
+        let table = self.table.insert(in_file_order(&gguf)).clone();
+        drop(gguf);
+        self.cut(&table, &begun, sink)
     }
 
     /// Cuts what comes at the ends of tensors, so that the buffer never holds more than one: an
     /// embedding is many times as large as what follows it, and WebAssembly's memory never shrinks.
-    fn cut<E: From<Error>>(
+    fn cut<S: TensorSink>(
         &mut self,
-        gguf: &Rc<Gguf>,
+        table: &TensorTable,
         mut piece: &[u8],
-        on_tensor: &mut OnTensor<'_, E>,
-    ) -> Result<(), E> {
-        while let Some((name, info)) = self.waiting.pop_front() {
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        while let Some((name, info)) = table.get(self.next) {
             // What lies before a tensor (the header, padding) is of no use.
             let skipped = info.range.start.saturating_sub(self.position).min(piece.len());
             let left = info.range.end - self.position - skipped;
@@ -80,14 +94,14 @@ impl TensorStream {
             if taken.len() < left {
                 self.fit_buffer(info.range.len());
                 self.buffer.extend_from_slice(taken);
-                self.waiting.push_front((name, info));
                 return Ok(());
             }
+            self.next += 1;
             if self.buffer.is_empty() {
-                on_tensor(gguf, &name, &info, taken)?;
+                sink.tensor(name, info, taken)?;
             } else {
                 self.buffer.extend_from_slice(taken);
-                on_tensor(gguf, &name, &info, &self.buffer)?;
+                sink.tensor(name, info, &self.buffer)?;
                 self.buffer.clear();
             }
         }
@@ -106,12 +120,12 @@ impl TensorStream {
     }
 
     /// The header, once enough of it has come.
-    fn read_header(&mut self) -> Result<Option<Rc<Gguf>>, Error> {
+    fn read_header(&mut self) -> Result<Option<Gguf>, Error> {
         if self.buffer.len() < self.needed {
             return Ok(None);
         }
         match Gguf::parse_prefix(&self.buffer, self.file_len) {
-            Ok(gguf) => Ok(Some(self.set_header(Rc::new(gguf)))),
+            Ok(gguf) => Ok(Some(gguf)),
             Err(Error::GgufTruncated { needed, .. }) if self.buffer.len() < self.file_len => {
                 // Growing by half keeps the attempts at a long header few.
                 self.needed = needed.max(self.buffer.len() * 3 / 2).min(self.file_len);
@@ -120,15 +134,13 @@ impl TensorStream {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn set_header(&mut self, gguf: Rc<Gguf>) -> Rc<Gguf> {
-        let mut tensors: Vec<_> =
-            gguf.tensors().iter().map(|(name, info)| (name.clone(), info.clone())).collect();
-        tensors.sort_by_key(|(_, info)| info.range.start);
-        self.waiting = tensors.into();
-        self.gguf = Some(gguf.clone());
-        gguf
-    }
+fn in_file_order(gguf: &Gguf) -> Rc<TensorTable> {
+    let mut tensors: Vec<_> =
+        gguf.tensors().iter().map(|(name, info)| (name.clone(), info.clone())).collect();
+    tensors.sort_by_key(|(_, info)| info.range.start);
+    tensors.into()
 }
 
 #[cfg(test)]
@@ -148,20 +160,47 @@ mod tests {
         builder.finish()
     }
 
-    fn read(file: &[u8], piece: usize, gguf: Option<Rc<Gguf>>) -> Vec<(String, Vec<u8>)> {
-        let mut stream = TensorStream::new(file.len(), gguf);
-        let mut tensors = Vec::new();
-        for bytes in file.chunks(piece) {
-            stream
-                .push(bytes, &mut |_, name, info, bytes| {
-                    assert_eq!(info.shape, [2, 32]);
-                    tensors.push((name.to_owned(), bytes.to_vec()));
-                    Ok::<_, Error>(())
-                })
-                .unwrap();
+    /// Keeps all it hears; refuses the tensor `refused`.
+    #[derive(Default)]
+    struct Heard {
+        headers: usize,
+        tensors: Vec<(String, Vec<u8>)>,
+        refused: &'static str,
+    }
+
+    impl TensorSink for Heard {
+        type Error = Error;
+
+        fn header(&mut self, gguf: &Gguf) -> Result<(), Error> {
+            assert!(self.tensors.is_empty() && !gguf.tensors().is_empty());
+            self.headers += 1;
+            Ok(())
         }
-        assert!(stream.buffer.is_empty() && stream.waiting.is_empty());
-        tensors
+
+        fn tensor(&mut self, name: &str, info: &TensorInfo, bytes: &[u8]) -> Result<(), Error> {
+            if name == self.refused {
+                return Err(Error::Manifest { problem: name.to_owned() });
+            }
+            assert_eq!(info.range.len(), bytes.len());
+            self.tensors.push((name.to_owned(), bytes.to_vec()));
+            Ok(())
+        }
+    }
+
+    fn read(
+        file: &[u8],
+        piece: usize,
+        table: Option<Rc<TensorTable>>,
+    ) -> (Vec<(String, Vec<u8>)>, Rc<TensorTable>) {
+        let mut heard = Heard::default();
+        let headers = usize::from(table.is_none());
+        let mut stream = TensorStream::new(file.len(), table);
+        for bytes in file.chunks(piece) {
+            stream.push(bytes, &mut heard).unwrap();
+        }
+        assert!(stream.buffer.is_empty());
+        assert_eq!(heard.headers, headers);
+        (heard.tensors, stream.table.unwrap())
     }
 
     #[test]
@@ -177,7 +216,7 @@ mod tests {
         let mut rooms = Vec::new();
         // The ends of tensors lie within pieces.
         for piece in file[..file.len() - 1].chunks(1 << 20) {
-            stream.push(piece, &mut |_, _, _, _| Ok::<_, Error>(())).unwrap();
+            stream.push(piece, &mut Heard::default()).unwrap();
             rooms.push(stream.buffer.capacity());
         }
         assert!(rooms.iter().all(|&room| room < (24 << 20) + (1 << 20)), "{rooms:?}");
@@ -188,24 +227,24 @@ mod tests {
     fn the_tensors_do_not_depend_on_the_pieces() {
         let file = file();
         let gguf = Gguf::parse(&file).unwrap();
-        let whole = read(&file, file.len(), None);
+        let (whole, _) = read(&file, file.len(), None);
         let names: Vec<_> = whole.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["c", "a", "b"]);
         for (name, bytes) in &whole {
             assert_eq!(bytes, gguf.tensor_bytes(&file, name).unwrap(), "{name}");
         }
         for piece in [1, 7, 64, 300, 1000] {
-            assert_eq!(read(&file, piece, None), whole, "pieces of {piece}");
+            assert_eq!(read(&file, piece, None).0, whole, "pieces of {piece}");
         }
     }
 
     #[test]
     fn a_known_header_is_not_parsed_again() {
         let file = file();
-        let gguf = Rc::new(Gguf::parse(&file).unwrap());
+        let (whole, table) = read(&file, 100, None);
         let mut blank = file.clone();
         blank[..16].fill(0);
-        assert_eq!(read(&blank, 100, Some(gguf)), read(&file, 100, None));
+        assert_eq!(read(&blank, 100, Some(table)).0, whole);
     }
 
     #[test]
@@ -214,7 +253,7 @@ mod tests {
         let mut stream = TensorStream::new(file.len(), None);
         let mut most = 0;
         for bytes in file.chunks(64) {
-            stream.push(bytes, &mut |_, _, _, _| Ok::<_, Error>(())).unwrap();
+            stream.push(bytes, &mut Heard::default()).unwrap();
             most = most.max(stream.buffer.len());
         }
         assert!(most < file.len() - 2 * 256, "{most} of {}", file.len());
@@ -223,15 +262,14 @@ mod tests {
     #[test]
     fn rejects_what_is_no_gguf_and_passes_refusals_on() {
         let mut stream = TensorStream::new(100, None);
-        assert!(stream.push(b"<!doctype html>", &mut |_, _, _, _| Ok::<_, Error>(())).is_err());
+        assert!(stream.push(b"<!doctype html>", &mut Heard::default()).is_err());
 
         let file = file();
         let mut stream = TensorStream::new(file.len(), None);
-        let refusal = |_: &Rc<Gguf>, name: &str, _: &TensorInfo, _: &[u8]| {
-            Err(Error::Manifest { problem: name.to_owned() })
-        };
-        let error = stream.push(&file, &mut { refusal }).unwrap_err();
-        assert!(error.to_string().contains('c'), "{error}");
+        let mut picky = Heard { refused: "a", ..Heard::default() };
+        let error = stream.push(&file, &mut picky).unwrap_err();
+        assert!(error.to_string().contains('a'), "{error}");
+        assert_eq!(picky.tensors.len(), 1);
     }
 
     #[test]
@@ -239,6 +277,6 @@ mod tests {
         let file = file();
         let cut = &file[..200];
         let mut stream = TensorStream::new(cut.len(), None);
-        assert!(stream.push(cut, &mut |_, _, _, _| Ok::<_, Error>(())).is_err());
+        assert!(stream.push(cut, &mut Heard::default()).is_err());
     }
 }

@@ -19,9 +19,9 @@ pub fn logits_digest(model: &Model, tokens: &[u32], exchange: &mut dyn Exchange)
     let mut hash = Sha256::new();
     let (together, single) = tokens.split_at(tokens.len().div_ceil(2));
     for pass in std::iter::once(together).chain(single.chunks(1)) {
-        for logit in model.forward_all(&mut cache, pass, exchange)? {
-            hash.update(logit.to_le_bytes());
-        }
+        model.forward_each(&mut cache, pass, exchange, &mut |logits| {
+            logits.iter().for_each(|logit| hash.update(logit.to_le_bytes()));
+        })?;
     }
     Ok(hex(&hash.finalize()))
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::buffers::{Buffers, Gathered, room};
 use super::rope::Rotation;
 use super::split::Split;
-use super::{CHUNK, KvCache, Layer, Model};
+use super::{CHUNK, KvCache, Layer, Model, OnLogits};
 use crate::Result;
 use crate::exchange::Exchange;
 use crate::kernels::{Activations, PAGE, TILE};
@@ -13,30 +13,31 @@ use crate::quant::packed::Matrix;
 use crate::sampler::check_finite;
 
 impl Model {
+    /// The logits after the last token; with `on_logits` it has those after every token instead,
+    /// and none are returned.
     pub(super) fn run_chunks(
         &self,
         cache: &mut KvCache,
         tokens: &[u32],
         exchange: &mut dyn Exchange,
-        all: bool,
+        mut on_logits: Option<OnLogits>,
     ) -> Result<Vec<f32>> {
-        let mut logits = Vec::new();
+        let width = self.config.hidden_size;
         let mut last = Vec::new();
         let mut buffers = Buffers::default();
         for chunk in tokens.chunks(CHUNK) {
             let hidden = self.layers(cache, chunk, exchange, &mut buffers)?;
-            if all {
-                for hidden in hidden.chunks_exact(self.config.hidden_size) {
-                    logits.extend(self.logits(hidden, exchange)?);
+            if let Some(on_logits) = &mut on_logits {
+                for hidden in hidden.chunks_exact(width) {
+                    on_logits(&self.logits(hidden, exchange)?);
                 }
             }
             last = hidden;
         }
-        if !all {
-            let start = last.len() - self.config.hidden_size;
-            logits = self.logits(&last[start..], exchange)?;
+        match on_logits {
+            Some(_) => Ok(Vec::new()),
+            None => self.logits(&last[last.len() - width..], exchange),
         }
-        Ok(logits)
     }
 
     /// The residual stream after all layers, `[tokens, hidden_size]`.

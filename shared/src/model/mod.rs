@@ -40,6 +40,9 @@ use crate::{Error, ModelConfig, Result};
 /// and the buffer between ranks; the result does not depend on it.
 const CHUNK: usize = 64;
 
+/// Hears of the logits after a token, `[vocab_size]`.
+type OnLogits<'a> = &'a mut dyn FnMut(&[f32]);
+
 struct Layer {
     attention_norm: Vec<f32>,
     query: Matrix,
@@ -149,7 +152,7 @@ impl Model {
         tokens: &[u32],
         exchange: &mut dyn Exchange,
     ) -> Result<Vec<f32>> {
-        self.run(cache, tokens, exchange, false)
+        self.run(cache, tokens, exchange, None)
     }
 
     /// As [`Self::forward`], with the logits after every token, `[tokens, vocab_size]`.
@@ -162,7 +165,24 @@ impl Model {
         tokens: &[u32],
         exchange: &mut dyn Exchange,
     ) -> Result<Vec<f32>> {
-        self.run(cache, tokens, exchange, true)
+        let mut all = Vec::new();
+        self.forward_each(cache, tokens, exchange, &mut |logits| all.extend_from_slice(logits))?;
+        Ok(all)
+    }
+
+    /// As [`Self::forward`], handing the logits after every token, `[vocab_size]`, to `on_logits`
+    /// one after the other, so that they are never in memory together.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; `on_logits` may have had some before.
+    pub fn forward_each(
+        &self,
+        cache: &mut KvCache,
+        tokens: &[u32],
+        exchange: &mut dyn Exchange,
+        on_logits: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        self.run(cache, tokens, exchange, Some(on_logits)).map(drop)
     }
 
     /// Checks everything about a call that can be checked before ranks start to depend on each
@@ -207,11 +227,11 @@ impl Model {
         cache: &mut KvCache,
         tokens: &[u32],
         exchange: &mut dyn Exchange,
-        all: bool,
+        on_logits: Option<OnLogits>,
     ) -> Result<Vec<f32>> {
         self.check(cache, tokens, exchange)?;
         let start = cache.len();
-        let result = self.run_chunks(cache, tokens, exchange, all);
+        let result = self.run_chunks(cache, tokens, exchange, on_logits);
         if result.is_err() {
             cache.truncate(start);
         }

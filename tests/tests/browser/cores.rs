@@ -4,10 +4,8 @@
 use std::fs;
 
 use serde_json::json;
-use shared::{
-    AdapterRecord, AuditRecord, FileEntry, RECORD_FILE, SamplerConfig, sha256_hex, verify_audit,
-};
-use web::{catalog::ModelsIndex, cores::WORTH_BYTES};
+use shared::{AuditRecord, SamplerConfig, verify_audit};
+use web::cores::WORTH_BYTES;
 
 use crate::{
     DEVIATIONS, NO_SUCH_BATCH, PRODUCT_CODE,
@@ -208,34 +206,10 @@ fn stop_ends_the_reading_of_a_question_and_an_answer_on_two_cores() {
     assert_eq!(browser.ask(NO_SUCH_BATCH).outcome, "not-asked");
 }
 
-/// Makes the base so large that cores are measured, by bytes behind its tensors, and has both
-/// adapters name it.
-fn enlarge(site: &Site) {
-    let (path, _) = site.base();
-    let sha256 = site.change(&path, |bytes| bytes.resize(WORTH_BYTES as usize, 0));
-    let list = site.path("models/index.json");
-    let mut models = ModelsIndex::parse(&fs::read(&list).unwrap()).unwrap();
-    let entry = FileEntry { sha256: sha256.clone(), size: WORTH_BYTES };
-    *models.files.values_mut().next().unwrap() = entry;
-    fs::write(&list, serde_json::to_vec(&models).unwrap()).unwrap();
-    let mut index = site.index();
-    for (name, version) in &mut index.versions {
-        let path = site.path("adapters").join(name).join(RECORD_FILE);
-        let mut record = AdapterRecord::parse(&fs::read(&path).unwrap()).unwrap();
-        record.base.sha256.clone_from(&sha256);
-        let json = record.to_json().unwrap();
-        let entry = FileEntry { sha256: sha256_hex(&json), size: json.len() as u64 };
-        version.files.insert(RECORD_FILE.into(), entry);
-        version.base_sha256.clone_from(&sha256);
-        fs::write(&path, json).unwrap();
-    }
-    site.write_index(&index);
-}
-
 #[test]
 fn cores_are_measured_once_for_a_large_base() {
     let (site, browser) = (Site::start_isolated(), Browser::start());
-    enlarge(&site);
+    site.enlarge(WORTH_BYTES);
     browser.visit_ready(site.url());
     let used = browser.root("ranks");
     let kept = "

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use shared::SamplerConfig;
 
-use crate::{PRODUCT_CODE, native::Native, site::Site};
+use crate::{PRODUCT_CODE, kept, native::Native, site::Site};
 
 /// Generous, because the machine may be busy; nothing that works takes this long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -146,14 +146,18 @@ fn firefox_computes_the_native_engines_bits() {
 }
 
 /// From a server that sends no special headers: here, too, the service worker isolates the page.
+/// With a base so large that its kept copy is verified by its pieces.
 #[test]
 fn firefox_computes_them_on_two_cores() {
     let (site, mut firefox) = (Site::start(), Firefox::start());
+    site.enlarge(kept::SIZE);
     visit_ready(&mut firefox, &site);
     firefox.script("localStorage['lotwise-cores'] = '2'");
     firefox.until("return navigator.serviceWorker.controller ? 'controlled' : ''");
     visit_ready(&mut firefox, &site);
     assert_eq!(firefox.script("return document.documentElement.dataset.ranks"), "2");
+    let downloaded = firefox.until("return document.documentElement.dataset.downloadedBytes");
+    assert!(downloaded.parse::<u64>().unwrap() < kept::SIZE / 100, "{downloaded}");
     compare(&mut firefox, &site);
 }
 

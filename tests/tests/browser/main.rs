@@ -10,6 +10,7 @@
 mod bench;
 mod cores;
 mod firefox;
+mod kept;
 mod native;
 mod questions;
 mod site;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use shared::{Base, FileEntry, INDEX_FILE, Index, sha256_hex};
+use shared::{AdapterRecord, Base, FileEntry, INDEX_FILE, Index, RECORD_FILE, sha256_hex};
 use web::catalog::ModelsIndex;
 use xtask::{Server, copy_folder};
 
@@ -134,6 +134,33 @@ impl Site {
         change(&mut bytes);
         fs::write(&path, &bytes).expect(file);
         sha256_hex(&bytes)
+    }
+
+    /// Makes the base as large as `size` says, by bytes behind its tensors, and has all adapters name
+    /// it.
+    pub fn enlarge(&self, size: u64) {
+        let (path, _) = self.base();
+        let length = usize::try_from(size).expect("a size of this machine");
+        let sha256 = self.change(&path, |bytes| bytes.resize(length, 0));
+        let list = self.path("models/index.json");
+        let mut models =
+            ModelsIndex::parse(&fs::read(&list).expect("models/index.json")).expect("a valid list");
+        let entry = FileEntry { sha256: sha256.clone(), size };
+        *models.files.values_mut().next().expect("the base is listed") = entry;
+        fs::write(&list, serde_json::to_vec(&models).expect("a list")).expect("it is written");
+        let mut index = self.index();
+        for (name, version) in &mut index.versions {
+            let path = self.path("adapters").join(name).join(RECORD_FILE);
+            let json = fs::read(&path).expect("the adapter's record");
+            let mut record = AdapterRecord::parse(&json).expect("a valid record");
+            record.base.sha256.clone_from(&sha256);
+            let json = record.to_json().expect("a record");
+            let entry = FileEntry { sha256: sha256_hex(&json), size: json.len() as u64 };
+            version.files.insert(RECORD_FILE.into(), entry);
+            version.base_sha256.clone_from(&sha256);
+            fs::write(&path, json).expect("it is written");
+        }
+        self.write_index(&index);
     }
 
     /// Takes a published adapter back: it is no longer listed nor there. Returns its files.

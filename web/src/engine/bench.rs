@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, hint::black_box};
 
-use shared::{
-    ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Error, Exchange, Model, ModelBuilder, Pass, RankSlice,
-};
+use shared::{ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, Error, Exchange, Model, Pass, RankSlice};
 use web_sys::Response;
 
 use super::{
     fetch,
-    follower::begun,
+    hasher::Hasher,
+    packer::Packer,
     ranks::{AdapterParts, Ranks, answer_failed},
     scope::{self, Yielder},
 };
@@ -129,7 +128,7 @@ async fn read_adapter(folder: &str) -> Result<AdapterFiles, SiteError> {
 async fn read_file(url: &str, limit: u64) -> Result<Vec<u8>, SiteError> {
     let response = fetch::request(url).await?;
     let mut bytes = Vec::new();
-    fetch::read(url, &response, limit, |piece| fetch::append(url, &mut bytes, piece)).await?;
+    fetch::read(url, &response, limit, |piece| fetch::append(url, &mut bytes, piece.bytes)).await?;
     Ok(bytes)
 }
 
@@ -159,15 +158,13 @@ async fn load(
     ranks.load(length, parts);
     let slice = RankSlice::new(0, ranks.count()).map_err(bad)?;
     let mut stream = TensorStream::new(length, None);
-    let mut builder: Option<ModelBuilder> = None;
+    let mut packer = Packer::new(slice, adapter.map(|adapter| &adapter.adapter));
     let mut merge_ms = 0.0;
-    let adapter = adapter.map(|adapter| &adapter.adapter);
-    let (sha256, bytes) = fetch::read_hashed(url, &response, length as u64, |piece| {
-        ranks.pass_on(piece);
+    let hasher = Hasher::new(length as u64);
+    let (hashes, bytes) = fetch::read_hashed(url, &response, length as u64, hasher, |piece| {
+        ranks.pass_on(piece.original);
         let started = scope::now_ms();
-        let pushed = stream.push(piece, &mut |gguf: &_, name, info, bytes| {
-            begun(&mut builder, gguf, slice, adapter)?.tensor(name, info, bytes)
-        });
+        let pushed = stream.push(piece.bytes, &mut packer);
         merge_ms += scope::now_ms() - started;
         pushed.map_err(bad)
     })
@@ -179,15 +176,12 @@ async fn load(
             found: format!("{bytes} bytes"),
         });
     }
-    let Some(builder) = builder else {
-        return Err(SiteError::BadBase { reason: format!("{url} holds no tensors") });
-    };
-    let model = builder.finish().map_err(bad)?;
+    let model = packer.finish(bad)?;
     let others = ranks.follow(&model).await?;
     Ok(Loaded {
         packed_bytes: model.bytes() as u64 + others.packed_bytes,
         model,
-        sha256,
+        sha256: hashes.whole.expect("a new hasher hashes the whole"),
         bytes,
         seconds: (scope::now_ms() - started) / 1000.0,
         merge_seconds: others.merge_ms.max(merge_ms) / 1000.0,

@@ -5,7 +5,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
 
-use super::{hasher::Hasher, scope};
+use super::{
+    hasher::{Hasher, Hashes},
+    scope,
+};
 use crate::error::SiteError;
 
 /// Why no response came.
@@ -48,6 +51,14 @@ pub async fn request(url: &str) -> Result<Response, NoResponse> {
     }
 }
 
+/// The next bytes of a body.
+pub struct Piece<'a> {
+    /// Here.
+    pub bytes: &'a [u8],
+    /// As they came from the browser.
+    pub original: Uint8Array,
+}
+
 /// Hands the body of `response` to `on_piece` in order, and returns its length. A body longer than
 /// `limit` bytes is refused before the surplus is handed on.
 ///
@@ -58,12 +69,12 @@ pub async fn read(
     name: &str,
     response: &Response,
     limit: u64,
-    on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
+    on_piece: impl FnMut(Piece) -> Result<(), SiteError>,
 ) -> Result<u64, SiteError> {
     read_into(name, response, limit, None, on_piece).await
 }
 
-/// [`read`], and SHA-256 of the body (hexadecimal) before its length.
+/// [`read`], and what `hasher` finds in the body before its length.
 ///
 /// # Errors
 /// As [`read`] and [`Hasher::finish`].
@@ -71,9 +82,9 @@ pub async fn read_hashed(
     name: &str,
     response: &Response,
     limit: u64,
-    on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
-) -> Result<(String, u64), SiteError> {
-    let mut hasher = Hasher::new(limit);
+    mut hasher: Hasher,
+    on_piece: impl FnMut(Piece) -> Result<(), SiteError>,
+) -> Result<(Hashes, u64), SiteError> {
     let length = read_into(name, response, limit, Some(&mut hasher), on_piece).await?;
     Ok((hasher.finish().await?, length))
 }
@@ -83,7 +94,7 @@ async fn read_into(
     response: &Response,
     limit: u64,
     mut hasher: Option<&mut Hasher>,
-    mut on_piece: impl FnMut(&[u8]) -> Result<(), SiteError>,
+    mut on_piece: impl FnMut(Piece) -> Result<(), SiteError>,
 ) -> Result<u64, SiteError> {
     let mut length = 0;
     let mut bytes = Vec::new();
@@ -101,9 +112,9 @@ async fn read_into(
             bytes.resize(piece.length() as usize, 0);
             piece.copy_to(&mut bytes);
             if let Some(hasher) = &mut hasher {
-                hasher.update(piece, &bytes);
+                hasher.update(&piece, &bytes).await?;
             }
-            on_piece(&bytes)?;
+            on_piece(Piece { bytes: &bytes, original: piece })?;
         }
     }
     Ok(length)

@@ -3,16 +3,14 @@
 
 use js_sys::{Array, Uint8Array};
 use serde::{Deserialize, Serialize};
-use shared::{
-    Adapter, Error, Gguf, Model, ModelBuilder, ModelConfig, RankSlice, follow, logits_digest,
-    self_test_tokens,
-};
+use shared::{Adapter, Error, Model, RankSlice, follow, logits_digest, self_test_tokens};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::MessageEvent;
 
 use super::{
-    adapter::bad_adapter, exchange::SharedExchange, inbox::Mailbox, merge::refused, scope,
+    adapter::bad_adapter, exchange::SharedExchange, inbox::Mailbox, merge::refused, packer::Packer,
+    scope,
 };
 use crate::{error::SiteError, tensor_stream::TensorStream};
 
@@ -147,37 +145,22 @@ async fn load(orders: &Mailbox<JsValue>) -> Result<(Model, f64), SiteError> {
         }
     };
     let mut stream = TensorStream::new(bytes, None);
-    let mut builder: Option<ModelBuilder> = None;
+    let mut packer = Packer::new(slice, adapter.as_ref());
     let (mut left, mut merge_ms) = (bytes, 0.0);
+    // One buffer for all of them: between the packed weights each would leave a hole of its own.
+    let mut bytes = Vec::new();
     while left > 0 {
         let Ok(piece) = orders.next().await.dyn_into::<Uint8Array>() else {
             return Err(out_of_order());
         };
         let started = scope::now_ms();
         left = left.saturating_sub(piece.length() as usize);
-        let pushed = stream.push(&piece.to_vec(), &mut |gguf: &_, name, info, bytes| {
-            begun(&mut builder, gguf, slice, adapter.as_ref())?.tensor(name, info, bytes)
-        });
-        pushed.map_err(bad)?;
+        bytes.resize(piece.length() as usize, 0);
+        piece.copy_to(&mut bytes);
+        stream.push(&bytes, &mut packer).map_err(bad)?;
         merge_ms += scope::now_ms() - started;
     }
-    let builder =
-        builder.ok_or_else(|| SiteError::BadBase { reason: "it holds no tensors".into() })?;
-    Ok((builder.finish().map_err(bad)?, merge_ms))
-}
-
-/// The builder in `builder`, made at the first tensor. A file with random weights may lack
-/// tokenizer and template, and nothing here needs them.
-pub fn begun<'a, 'b>(
-    builder: &'b mut Option<ModelBuilder<'a>>,
-    gguf: &Gguf,
-    slice: RankSlice,
-    adapter: Option<&'a Adapter>,
-) -> Result<&'b mut ModelBuilder<'a>, Error> {
-    Ok(match builder {
-        Some(builder) => builder,
-        empty => empty.insert(ModelBuilder::new(&ModelConfig::from_gguf(gguf)?, slice, adapter)?),
-    })
+    Ok((packer.finish(bad)?, merge_ms))
 }
 
 /// The next order, and what stands behind it.

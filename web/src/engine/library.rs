@@ -9,7 +9,8 @@ use shared::FileEntry;
 use web_sys::Response;
 
 use super::{
-    fetch::{self, NoResponse},
+    fetch::{self, NoResponse, Piece},
+    hasher::{self, Hasher, Hashes},
     store::{Key, Store},
 };
 use crate::{catalog::MAX_LIST_BYTES, error::SiteError, progress::Source};
@@ -32,7 +33,8 @@ impl Listed {
 
 /// Why a listed file could not be read.
 pub enum ReadError {
-    /// The copy in this browser was damaged and is removed: reading again asks the server.
+    /// The copy in this browser was not as it should be. What told so is removed: reading again
+    /// hashes the whole copy, or asks the server.
     KeptCopyDamaged,
     /// Anything else.
     Site(SiteError),
@@ -81,7 +83,7 @@ impl Library {
         };
         let mut bytes = Vec::new();
         let length = fetch::read(path, &response, MAX_LIST_BYTES, |piece| {
-            fetch::append(path, &mut bytes, piece)
+            fetch::append(path, &mut bytes, piece.bytes)
         })
         .await?;
         if let Some(keeping) = keeping {
@@ -93,14 +95,31 @@ impl Library {
 
     /// Hands the bytes of `file` to `on_piece` in order, from the store or the server, and keeps
     /// what the server sent. Only when this has returned are the bytes verified: what `on_piece`
-    /// made of them must not be used before.
+    /// made of them must not be used before. A large copy that was verified as a whole on an earlier
+    /// visit is verified by its pieces.
     pub async fn read(
         &self,
         file: &Listed,
-        mut on_piece: impl FnMut(&[u8], Source) -> Result<(), SiteError>,
+        on_piece: impl FnMut(Piece, Source) -> Result<(), SiteError>,
+    ) -> Result<(), ReadError> {
+        let pieces = match hasher::is_large(file.entry.size) {
+            true => self.text(&Key::Pieces(file.entry.sha256.clone())).await,
+            false => None,
+        };
+        self.read_as(file, pieces, on_piece).await
+    }
+
+    /// [`Self::read`], where the hashes of the pieces of a kept copy must be `pieces`, or else
+    /// SHA-256 of the whole must be as listed.
+    async fn read_as(
+        &self,
+        file: &Listed,
+        pieces: Option<String>,
+        mut on_piece: impl FnMut(Piece, Source) -> Result<(), SiteError>,
     ) -> Result<(), ReadError> {
         let Listed { path, entry } = file;
         let key = Key::Hash(entry.sha256.clone());
+        let pieces_key = Key::Pieces(entry.sha256.clone());
         self.used.borrow_mut().insert(entry.sha256.clone());
         let (response, source) = match self.store.get(&key).await {
             Some(response) => (response, Source::Kept),
@@ -113,12 +132,17 @@ impl Library {
             Source::Kept => None,
             Source::Network => response.clone().ok().map(|copy| self.store.keep(&key, &copy)),
         };
+        let by_pieces = pieces.filter(|_| source == Source::Kept).zip(Hasher::pieces());
+        let (pieces, hasher) = match by_pieces {
+            Some((pieces, hasher)) => (Some(pieces), hasher),
+            None => (None, Hasher::with_pieces(entry.size)),
+        };
         // Damaged bytes may make no sense to `on_piece`. That they are damaged is the better
         // explanation, so they are read to their end before its complaint counts.
         let mut refused = Ok(());
-        let result = fetch::read_hashed(path, &response, entry.size, |piece| {
+        let result = fetch::read_hashed(path, &response, entry.size, hasher, |piece| {
             if source == Source::Network {
-                self.downloaded.set(self.downloaded.get() + piece.len() as u64);
+                self.downloaded.set(self.downloaded.get() + piece.bytes.len() as u64);
             }
             if refused.is_ok() {
                 refused = on_piece(piece, source);
@@ -129,21 +153,28 @@ impl Library {
         if let Some(keeping) = keeping {
             keeping.done().await;
         }
-        let verified =
-            result.and_then(|(sha256, length)| verify(file, &sha256, length)).and(refused);
+        let verified = result.and_then(|(hashes, length)| {
+            verify(file, &hashes, pieces.as_deref(), length)?;
+            Ok(hashes)
+        });
         match (verified, source) {
-            (Ok(()), _) => Ok(()),
+            (Ok(Hashes { whole: Some(_), pieces: Some(found) }), _) => {
+                self.keep_text(&pieces_key, &found).await;
+            }
+            (Ok(_), _) => {}
             (Err(SiteError::Corrupted { .. }), Source::Kept) => {
-                self.store.remove(&key).await;
-                Err(ReadError::KeptCopyDamaged)
+                // Either the copy is damaged or the list of its pieces.
+                self.store.remove(if pieces.is_some() { &pieces_key } else { &key }).await;
+                return Err(ReadError::KeptCopyDamaged);
             }
             (Err(error), _) => {
                 if matches!(error, SiteError::Corrupted { .. }) {
                     self.store.remove(&key).await;
                 }
-                Err(ReadError::Site(error))
+                return Err(ReadError::Site(error));
             }
         }
+        refused.map_err(ReadError::Site)
     }
 
     /// All of `file`, verified.
@@ -156,7 +187,7 @@ impl Library {
             let mut bytes = Vec::new();
             let result = self
                 .read(file, |piece, source| {
-                    fetch::append(&file.path, &mut bytes, piece)?;
+                    fetch::append(&file.path, &mut bytes, piece.bytes)?;
                     on_progress(bytes.len() as u64, source);
                     Ok(())
                 })
@@ -170,10 +201,10 @@ impl Library {
         }
     }
 
-    /// SHA-256 of `file`, read again from where it is kept: a copy that is damaged is removed, so
+    /// SHA-256 of all of `file`, read again from where it is kept: a copy that is damaged is removed, so
     /// that the next visit fetches it, and is an error here.
     pub async fn hash(&self, file: &Listed) -> Result<String, SiteError> {
-        match self.read(file, |_, _| Ok(())).await {
+        match self.read_as(file, None, |_, _| Ok(())).await {
             Ok(()) => Ok(file.entry.sha256.clone()),
             Err(ReadError::Site(error)) => Err(error),
             Err(ReadError::KeptCopyDamaged) => Err(SiteError::Corrupted {
@@ -185,20 +216,28 @@ impl Library {
     }
 
     /// What [`Self::keep_note`] kept under `name`, if it did.
-    pub async fn note(&self, name: &str) -> Option<Vec<u8>> {
-        let response = self.store.get(&Key::Path(name.to_owned())).await?;
-        let mut bytes = Vec::new();
-        let read = fetch::read(name, &response, MAX_LIST_BYTES, |piece| {
-            fetch::append(name, &mut bytes, piece)
-        });
-        read.await.ok()?;
-        Some(bytes)
+    pub async fn note(&self, name: &str) -> Option<String> {
+        self.text(&Key::Path(name.to_owned())).await
     }
 
     /// Keeps a text that this browser worked out, for later visits.
     pub async fn keep_note(&self, name: &str, text: &str) {
+        self.keep_text(&Key::Path(name.to_owned()), text).await;
+    }
+
+    async fn text(&self, key: &Key) -> Option<String> {
+        let response = self.store.get(key).await?;
+        let mut bytes = Vec::new();
+        let read = fetch::read("a note", &response, MAX_LIST_BYTES, |piece| {
+            fetch::append("a note", &mut bytes, piece.bytes)
+        });
+        read.await.ok()?;
+        String::from_utf8(bytes).ok()
+    }
+
+    async fn keep_text(&self, key: &Key, text: &str) {
         if let Ok(response) = Response::new_with_opt_str(Some(text)) {
-            self.store.keep(&Key::Path(name.to_owned()), &response).done().await;
+            self.store.keep(key, &response).done().await;
         }
     }
 
@@ -210,13 +249,28 @@ impl Library {
     }
 }
 
-fn verify(file: &Listed, sha256: &str, length: u64) -> Result<(), SiteError> {
-    let (expected, found) = if length != file.entry.size {
-        (format!("{} bytes", file.entry.size), format!("{length} bytes"))
-    } else if sha256 != file.entry.sha256 {
-        (format!("SHA-256 {}", file.entry.sha256), format!("SHA-256 {sha256}"))
-    } else {
-        return Ok(());
+/// Checks length and hashes of what was read: those of the pieces where `pieces` says them, else
+/// that of the whole.
+fn verify(
+    file: &Listed,
+    hashes: &Hashes,
+    pieces: Option<&str>,
+    length: u64,
+) -> Result<(), SiteError> {
+    let corrupted = |expected: String, found: String| {
+        Err(SiteError::Corrupted { file: file.path.clone(), expected, found })
     };
-    Err(SiteError::Corrupted { file: file.path.clone(), expected, found })
+    let sha256 = &file.entry.sha256;
+    if length != file.entry.size {
+        return corrupted(format!("{} bytes", file.entry.size), format!("{length} bytes"));
+    }
+    let expected = format!("SHA-256 {sha256}");
+    match (pieces, &hashes.whole) {
+        (Some(pieces), _) if hashes.pieces.as_deref() == Some(pieces) => Ok(()),
+        (Some(_), _) => corrupted(expected, "other pieces than on the first visit".into()),
+        (None, Some(found)) if found == sha256 => Ok(()),
+        (None, found) => {
+            corrupted(expected, format!("SHA-256 {}", found.as_deref().unwrap_or("unknown")))
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use js_sys::Uint8Array;
 use shared::{BaseHeader, Error, Gguf, Model, ModelBuilder, RankSlice, TensorInfo};
 
 use super::{
@@ -11,7 +12,11 @@ use super::{
     reporter::Reporter,
     scope,
 };
-use crate::{error::SiteError, tensor_stream::TensorStream};
+use crate::{
+    error::SiteError,
+    progress::Source,
+    tensor_stream::{TensorSink, TensorStream, TensorTable},
+};
 
 /// The base's header, known after its first reading.
 #[derive(Clone)]
@@ -19,7 +24,7 @@ pub struct KnownBase {
     /// The file.
     pub file: Listed,
     /// Where its tensors stand.
-    pub gguf: Rc<Gguf>,
+    pub table: Rc<TensorTable>,
     /// What it says about itself.
     pub header: Rc<BaseHeader>,
 }
@@ -55,27 +60,34 @@ pub async fn merge(
     let slice = RankSlice::new(0, ranks.count()).map_err(|error| refused(&error, None))?;
     loop {
         ranks.load(length, Some(parts));
-        let mut stream = TensorStream::new(length, known.as_ref().map(|known| known.gguf.clone()));
-        let mut merger = Merger { file, adapter, slice, base: known.clone(), builder: None };
+        let mut stream = TensorStream::new(length, known.as_ref().map(|known| known.table.clone()));
+        let mut merger = Merger { file, adapter, slice, begun: None };
+        if let Some(known) = &known {
+            merger.begin(known.header.clone()).map_err(|Refusal(error)| error)?;
+        }
         let (mut done, mut ms) = (0, 0.0);
         let result = library
             .read(file, |piece, source| {
-                ranks.pass_on(piece);
+                if ranks.count() > 1 {
+                    ranks.pass_on(match source {
+                        Source::Kept => piece.original,
+                        // The store may still read the original.
+                        Source::Network => Uint8Array::from(piece.bytes),
+                    });
+                }
                 let started = scope::now_ms();
-                stream
-                    .push(piece, &mut |gguf, name, info, bytes| {
-                        merger.take(gguf, name, info, bytes)
-                    })
-                    .map_err(|Refusal(error)| error)?;
+                stream.push(piece.bytes, &mut merger).map_err(|Refusal(error)| error)?;
                 ms += scope::now_ms() - started;
-                done += piece.len() as u64;
+                done += piece.bytes.len() as u64;
                 progress.advance(last, done, source);
                 Ok(())
             })
             .await;
         match result {
             Ok(()) => {
-                let (model, base) = merger.finish()?;
+                let (model, header) = merger.finish()?;
+                let table = stream.table().expect("its tensors have come").clone();
+                let base = KnownBase { file: file.clone(), table, header };
                 let others = ranks.follow(&model).await?;
                 return Ok(Merged { model, base, ms: ms.max(others.merge_ms) });
             }
@@ -108,49 +120,40 @@ struct Merger<'a> {
     file: &'a Listed,
     adapter: &'a ReadAdapter,
     slice: RankSlice,
-    base: Option<KnownBase>,
-    builder: Option<ModelBuilder<'a>>,
+    begun: Option<(Rc<BaseHeader>, ModelBuilder<'a>)>,
 }
 
-impl<'a> Merger<'a> {
-    fn take(
-        &mut self,
-        gguf: &Rc<Gguf>,
-        name: &str,
-        info: &TensorInfo,
-        bytes: &[u8],
-    ) -> Result<(), Refusal> {
-        if self.builder.is_none() {
-            self.begin(gguf)?;
-        }
-        let builder = self.builder.as_mut().expect("it was just made");
-        builder
-            .tensor(name, info, bytes)
-            .map_err(|error| Refusal(refused(&error, Some(&self.adapter.info.version))))
-    }
-
-    fn begin(&mut self, gguf: &Rc<Gguf>) -> Result<(), Refusal> {
-        if self.base.is_none() {
-            let header = BaseHeader::from_gguf(gguf, self.file.entry.sha256.clone())?;
-            self.base = Some(KnownBase {
-                file: self.file.clone(),
-                gguf: gguf.clone(),
-                header: Rc::new(header),
-            });
-        }
-        let base = self.base.as_ref().expect("it was just read");
-        self.adapter.check(&base.header).map_err(Refusal)?;
+impl Merger<'_> {
+    fn begin(&mut self, header: Rc<BaseHeader>) -> Result<(), Refusal> {
+        self.adapter.check(&header).map_err(Refusal)?;
         let adapter = Some(&self.adapter.adapter);
-        self.builder = Some(ModelBuilder::new(&base.header.config, self.slice, adapter)?);
+        let builder = ModelBuilder::new(&header.config, self.slice, adapter)?;
+        self.begun = Some((header, builder));
         Ok(())
     }
 
-    fn finish(self) -> Result<(Model, KnownBase), SiteError> {
-        let path = &self.file.path;
-        let (Some(builder), Some(base)) = (self.builder, self.base) else {
-            return Err(SiteError::BadBase { reason: format!("{path} holds no tensors") });
+    fn finish(self) -> Result<(Model, Rc<BaseHeader>), SiteError> {
+        let Some((header, builder)) = self.begun else {
+            let reason = format!("{} holds no tensors", self.file.path);
+            return Err(SiteError::BadBase { reason });
         };
         let model = builder.finish().map_err(|error| Refusal::from(error).0)?;
-        Ok((model, base))
+        Ok((model, header))
+    }
+}
+
+impl TensorSink for Merger<'_> {
+    type Error = Refusal;
+
+    fn header(&mut self, gguf: &Gguf) -> Result<(), Refusal> {
+        let header = BaseHeader::from_gguf(gguf, self.file.entry.sha256.clone())?;
+        self.begin(Rc::new(header))
+    }
+
+    fn tensor(&mut self, name: &str, info: &TensorInfo, bytes: &[u8]) -> Result<(), Refusal> {
+        let (_, builder) = self.begun.as_mut().expect("it begins with the header");
+        builder
+            .tensor(name, info, bytes)
+            .map_err(|error| Refusal(refused(&error, Some(&self.adapter.info.version))))
     }
 }

@@ -18,6 +18,7 @@ mod library;
 mod lists;
 mod load;
 mod merge;
+mod packer;
 mod probe;
 mod ranks;
 mod reporter;

@@ -1,5 +1,6 @@
 //! How many cores are quickest: a few passes of a small model, by each number of ranks.
 
+use js_sys::Uint8Array;
 use shared::{
     Exchange, GgmlType, Gguf, GgufBuilder, Linear, Model, ModelBuilder, ModelConfig, Pass,
     RankSlice, Result,
@@ -31,7 +32,7 @@ const COMPILE_MS: i32 = 60;
 pub async fn measured(library: &Library, base_sha256: &str, offer: Offer) -> Option<usize> {
     let kept = library.note(KEPT).await?;
     // Written by another build it may have another form: then it is measured again.
-    let kept: Measurement = serde_json::from_slice(&kept).ok()?;
+    let kept: Measurement = serde_json::from_str(&kept).ok()?;
     kept.holds(base_sha256, BUILD, offer)
 }
 
@@ -72,7 +73,7 @@ pub async fn measure(
 async fn time(file: &[u8], count: usize) -> std::result::Result<f64, SiteError> {
     let mut ranks = Ranks::start(count).await?;
     ranks.load(file.len(), None);
-    ranks.pass_on(file);
+    ranks.pass_on(Uint8Array::from(file));
     let slice = RankSlice::new(0, count).map_err(answer_failed)?;
     let model = model(file, slice).map_err(answer_failed)?;
     ranks.follow(&model).await?;

@@ -147,15 +147,13 @@ impl Ranks {
         }
     }
 
-    /// Passes on the next bytes of the base.
-    pub fn pass_on(&self, piece: &[u8]) {
-        for follower in &self.followers {
-            let copy = Uint8Array::from(piece);
-            follower
-                .worker()
-                .post_message_with_transfer(&copy, &Array::of1(&copy.buffer()))
-                .expect("bytes can be posted");
+    /// Passes on the next bytes of the base, which are nobody's any more.
+    pub fn pass_on(&self, piece: Uint8Array) {
+        let Some((last, others)) = self.followers.split_last() else { return };
+        for follower in others {
+            post_bytes(follower, &piece.slice(0, piece.length()));
         }
+        post_bytes(last, &piece);
     }
 
     /// Waits until all have their part of the model, then has them run what rank 0's `model` runs.
@@ -264,6 +262,17 @@ impl Ranks {
             Either::Right(_) => Err(None),
         }
     }
+}
+
+/// Hands `bytes` to `follower`, without a copy where they are all of their buffer.
+fn post_bytes(follower: &RunningWorker, bytes: &Uint8Array) {
+    let buffer = bytes.buffer();
+    let transfer = match buffer.byte_length() == bytes.length() {
+        true => Array::of1(&buffer),
+        false => Array::new(),
+    };
+    let worker = follower.worker();
+    worker.post_message_with_transfer(bytes, &transfer).expect("bytes can be posted");
 }
 
 fn spawn(reports: &Mailbox<FromFollower>) -> Result<RunningWorker, JsValue> {

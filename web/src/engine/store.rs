@@ -1,7 +1,8 @@
 //! Files that this browser keeps between visits.
 //!
 //! Model and adapter files are kept under their SHA-256: a copy is the right one or it is damaged,
-//! and two versions share what they have in common. The site's lists are kept under their path,
+//! and two versions share what they have in common. Beside a large one stand the hashes of its
+//! pieces, for `hasher`. The site's lists are kept under their path,
 //! for visits without a server. The bytes stay on the browser's side: responses go in, responses
 //! come out.
 //!
@@ -30,6 +31,8 @@ const FOLDER: &str = "kept/";
 pub enum Key {
     /// SHA-256 of the content, hexadecimal.
     Hash(String),
+    /// The hashes of the pieces of what has this SHA-256.
+    Pieces(String),
     /// Path below the site's folder.
     Path(String),
 }
@@ -38,6 +41,7 @@ impl Key {
     fn address(&self, site: &str) -> String {
         match self {
             Self::Hash(hash) => format!("{site}{FOLDER}sha256/{hash}"),
+            Self::Pieces(hash) => format!("{site}{FOLDER}pieces/{hash}"),
             Self::Path(path) => format!("{site}{FOLDER}path/{path}"),
         }
     }
@@ -109,13 +113,14 @@ impl Store {
         // What is held for this visit goes with it.
         let Place::Cache(cache) = &self.place else { return };
         let Ok(requests) = JsFuture::from(cache.keys()).await else { return };
-        let folder = Key::Hash(String::new()).address(&self.site);
         for request in Array::from(&requests).iter() {
             let url = request.unchecked_into::<Request>().url();
-            if let Some(hash) = url.strip_prefix(&folder)
-                && !used.contains(hash)
-            {
-                self.remove(&Key::Hash(hash.to_owned())).await;
+            for key in [Key::Hash, Key::Pieces] {
+                if let Some(hash) = url.strip_prefix(&key(String::new()).address(&self.site))
+                    && !used.contains(hash)
+                {
+                    self.remove(&key(hash.to_owned())).await;
+                }
             }
         }
     }
