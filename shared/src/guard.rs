@@ -12,13 +12,15 @@
 //! holds, as hashes, which batch has which field, what fields are called (by the grammar, in the
 //! records' own words and in paraphrases of them), and in clear the records' own wordings without the
 //! batch: a second reader of questions ([`Guard::evidence`], [`Guard::second_reading`]), who also
-//! knows where words cannot tell what is on record ([`Guard::leaves_open`]). Which batch a product
+//! knows where words cannot tell what is on record ([`Guard::leaves_open`]), and a third, who tells
+//! the records' fields apart by each word of a question ([`FieldClassifier`]). Which batch a product
 //! stands for is locked with the product's name: who has list and name has the batch.
 //!
 //! A false refusal costs more than a question too many for the model. A word counts as an unknown
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch
 //! identifier, or nearly so while sharing a stem with one ("VOY75" where "VOY756" is known).
 
+mod classifier;
 mod evidence;
 mod fields;
 mod list;
@@ -33,6 +35,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+pub use classifier::FieldClassifier;
 pub use evidence::{Asked, FieldIndex};
 pub use fields::{AskingWord, FieldList, KnownField};
 pub use list::{GUARD_FILE, GuardList};
@@ -41,6 +44,7 @@ pub use telling::TellingWords;
 pub use wording::singular;
 pub use words::identifier_words;
 
+use classifier::Classifier;
 use list::{Product, entry, fact, salt_bytes};
 use words::{
     Word, has_digit, is_date, is_number, is_quantity, key, near, sentence, shape, stems, words,
@@ -83,6 +87,7 @@ pub struct Guard {
     products: BTreeSet<Product>,
     subject_required: bool,
     fields: FieldIndex,
+    classifier: Option<Classifier>,
 }
 
 impl Guard {
@@ -104,6 +109,7 @@ impl Guard {
             products: list.products.clone(),
             subject_required: list.subject_required,
             fields: FieldIndex::new(&list.fields),
+            classifier: list.classifier.as_ref().map(Classifier::new),
         })
     }
 

@@ -95,8 +95,8 @@ pub use exchange::{Exchange, Pass, SoloExchange, ThreadExchange, check_piece, fo
 pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{
-    Asked, AskingWord, Correction, FieldIndex, FieldList, GUARD_FILE, Guard, GuardList,
-    GuardVerdict, KnownField, Reading, TellingWords, identifier_words, singular,
+    Asked, AskingWord, Correction, FieldClassifier, FieldIndex, FieldList, GUARD_FILE, Guard,
+    GuardList, GuardVerdict, KnownField, Reading, TellingWords, identifier_words, singular,
 };
 pub use hash::{hex, sha256_hex};
 pub use inquiry::{Inquiry, Outcome, Progress, Safeguards};

@@ -96,8 +96,7 @@ impl Assessment {
     /// outweighs everything else: the guard's, who knows what words cannot tell, before the model's.
     ///
     /// `read_as` is the question that was answered, where it was read once more
-    /// ([`Guard::second_reading`]). The words of the first chose it: that its answer agrees with
-    /// them says nothing.
+    /// ([`Guard::second_reading`]).
     pub fn of(
         guard: Option<&Guard>,
         rule: Option<&UndecidedRule>,
@@ -106,9 +105,10 @@ impl Assessment {
         answer: &str,
         scores: Scores,
     ) -> Self {
-        let reader = guard.filter(|_| read_as.is_none());
-        let evidence =
-            reader.map_or(FieldEvidence::Unclear, |guard| guard.evidence(question, answer));
+        let evidence = guard.map_or(FieldEvidence::Unclear, |guard| match read_as {
+            None => guard.evidence(question, answer),
+            Some(_) => guard.evidence_of_second(question, answer),
+        });
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
         let refused = answer.trim() == REFUSAL;
         let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
@@ -290,7 +290,7 @@ mod tests {
         let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
         let own = crate::KnownField::new(crate::AskingWord::Any, [], ["nD20 of {b}"]);
         let field = list.fields.add(own);
-        list.mark_own_words(field);
+        list.fields.fields[field].own_words = true;
         list.add_recorded("VOY756", field).unwrap();
         list.add_answer("It is 1.3330.").unwrap();
         list.add_facts("VOY756", "It is 1.3330.").unwrap();

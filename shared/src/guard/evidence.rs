@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::classifier::{Classifier, features};
 use super::fields::{AskingWord, FieldList, KnownField, perhaps_recorded, recorded, stated};
 use super::wording::{
     ASKING_WORDS, BATCH_NOUNS, STOP_WORDS, content, hash, masked, name_masks, singular, split,
@@ -163,34 +164,81 @@ impl Guard {
     /// Whether the words of a question bear its answer out. Unclear for a question that names no
     /// batch on record, unless it asks for that of a product, and with a list that holds no fields.
     pub fn evidence(&self, question: &str, answer: &str) -> FieldEvidence {
-        let Named { batches, tokens, .. } = self.named(question);
-        if batches.is_empty() {
+        let named = self.named(question);
+        if named.batches.is_empty() {
             let by_product = self.by_product(question).filter(|meant| meant.asks_for_batch);
             return by_product
                 .map_or(FieldEvidence::Unclear, |meant| self.is_batch_of(&meant.batch, answer));
         }
-        let asked = self.fields.asked_in(&tokens);
-        if asked.fields.is_empty() {
-            return FieldEvidence::Unclear;
+        let asked = self.fields.asked_in(&named.tokens);
+        let refused = answer.trim() == REFUSAL;
+        if refused && named.batches.keys().any(|b| self.on_record(b, &asked).next().is_some()) {
+            return FieldEvidence::Contradicts;
         }
-        if answer.trim() == REFUSAL {
-            return if batches.keys().any(|batch| self.on_record(batch, &asked).next().is_some()) {
+        if !refused && asked.fields.iter().any(|field| self.states(*field, answer)) {
+            return FieldEvidence::Agrees;
+        }
+        match &self.classifier {
+            Some(classifier) => self.weighed(classifier, &named, &asked, answer),
+            None if asked.fields.is_empty() || !asked.whole => FieldEvidence::Unclear,
+            None if refused => FieldEvidence::Agrees,
+            None if self.fields.wordings.keys().any(|field| self.states(*field, answer)) => {
                 FieldEvidence::Contradicts
-            } else if asked.whole {
+            }
+            None => FieldEvidence::Unclear,
+        }
+    }
+
+    /// The same for an answer to [`Self::second_reading`] of the question, which has been chosen by
+    /// the names in it: that the answer agrees with those says nothing, so that each word counts.
+    pub fn evidence_of_second(&self, question: &str, answer: &str) -> FieldEvidence {
+        self.classifier.as_ref().map_or(FieldEvidence::Unclear, |classifier| {
+            self.weighed(classifier, &self.named(question), &Asked::default(), answer)
+        })
+    }
+
+    /// What each word of a question says to its answer, where the names in it, `asked`, don't settle
+    /// that. A field that no record has may be one of the plant's by another name, so only the
+    /// plant's count against an answer, and only they make a refusal likelier right.
+    fn weighed(
+        &self,
+        classifier: &Classifier,
+        named: &Named,
+        asked: &Asked,
+        answer: &str,
+    ) -> FieldEvidence {
+        /// Of 589 answers that no name confirmed, 3 of 321 with this share and more were wrong, and
+        /// about one in five of those with the lower one and less. Of 316 refusals of no field of the
+        /// plant 98 of 164 and 5 of 58 (tests of the sample's two adapters and of three other plants,
+        /// counted with a prototype).
+        const LIKELY: f32 = 0.5;
+        const UNLIKELY: f32 = 0.2;
+        let of_plant = asked.fields.iter().any(|field| classifier.knows(*field));
+        let features = features(&named.tokens);
+        if answer.trim() == REFUSAL {
+            let on_record = |field| named.batches.keys().any(|batch| self.has(batch, field));
+            let share = classifier.share(&features, on_record);
+            return if of_plant || share < UNLIKELY {
                 FieldEvidence::Agrees
+            } else if share > LIKELY && (asked.fields.is_empty() || !asked.whole) {
+                FieldEvidence::Contradicts
             } else {
                 FieldEvidence::Unclear
             };
         }
-        if asked.fields.iter().any(|field| self.states(*field, answer)) {
+        let share = classifier.share(&features, |field| self.states(field, answer));
+        if share > LIKELY {
             FieldEvidence::Agrees
-        } else if asked.whole
-            && self.fields.wordings.keys().any(|field| self.states(*field, answer))
-        {
+        } else if share < UNLIKELY || of_plant && asked.whole {
             FieldEvidence::Contradicts
         } else {
             FieldEvidence::Unclear
         }
+    }
+
+    /// What a question that has been read has for a classifier.
+    pub fn features(&self, question: &str) -> BTreeSet<u16> {
+        features(&self.named(question).tokens)
     }
 
     /// What a product's `batch` says to the answer to the question for it.
@@ -564,7 +612,7 @@ mod tests {
     fn a_batch_with_something_in_own_words_leaves_refusals_open() {
         let mut list = GuardList::build(["KTR-218", "24H0139"], [], &"ab".repeat(16)).unwrap();
         let field = list.fields.add(KnownField::new(AskingWord::Any, [], ["nD20 of {b}"]));
-        list.mark_own_words(field);
+        list.fields.fields[field].own_words = true;
         let known = list.fields.add(KnownField::new(AskingWord::HowMuch, ["yield"], []));
         list.add_recorded("KTR-218", field).unwrap();
         list.add_recorded("24H0139", known).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::classifier::FieldClassifier;
 use super::fields::FieldList;
 use super::words::{Word, has_digit, key, sentence, shape, stems, words};
 use crate::hash::{check_sha256, hex};
@@ -14,10 +15,9 @@ use crate::{Error, Result};
 pub const GUARD_FILE: &str = "guard.json";
 
 /// Version 1 had no vocabulary and no products, version 2 no fields, version 3 no batches of
-/// products, version 4 did not say which fields are in the records' own words alone: it is still
-/// written where there is none.
-const FORMAT_VERSION: u32 = 5;
-const WITHOUT_OWN_WORDS: u32 = 4;
+/// products, version 4 did not say which fields are in the records' own words alone, version 5 had
+/// no classifier.
+const FORMAT_VERSION: u32 = 6;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct GuardList {
     /// What the records can be asked for, and how.
     #[serde(default)]
     pub fields: FieldList,
+    /// What tells the records' fields apart by each word of a question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<FieldClassifier>,
 }
 
 /// The name of a product, in hashes.
@@ -82,7 +85,7 @@ impl GuardList {
     ) -> Result<Self> {
         let salt_bytes = salt_bytes(salt)?;
         let mut list = Self {
-            format_version: WITHOUT_OWN_WORDS,
+            format_version: FORMAT_VERSION,
             salt: salt.to_owned(),
             batches: BTreeSet::new(),
             identifiers: BTreeSet::new(),
@@ -94,6 +97,7 @@ impl GuardList {
             products: BTreeSet::new(),
             subject_required: false,
             fields: FieldList::default(),
+            classifier: None,
         };
         for batch in batches {
             let batch = batch.trim().to_uppercase();
@@ -137,12 +141,6 @@ impl GuardList {
         let values = words(statement).into_iter().filter(Word::is_value);
         self.facts.extend(values.map(|word| fact(&salt, &batch, &word.text)));
         Ok(())
-    }
-
-    /// Marks a field as known by the records' own wordings alone.
-    pub fn mark_own_words(&mut self, field: usize) {
-        self.fields.fields[field].own_words = true;
-        self.format_version = FORMAT_VERSION;
     }
 
     /// Adds ordinary words that questions are made of. What has anything but lower-case letters
@@ -191,6 +189,9 @@ impl GuardList {
             product.validate()?;
         }
         self.fields.validate()?;
+        if let Some(classifier) = &self.classifier {
+            classifier.validate(self.fields.fields.len())?;
+        }
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
             Some(word) => Err(Error::Value {
                 name: format!("{GUARD_FILE}: vocabulary"),

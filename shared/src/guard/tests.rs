@@ -1,4 +1,5 @@
 use super::*;
+use crate::REFUSAL;
 
 const SALT: &str = "00112233445566778899aabbccddeeff";
 
@@ -122,7 +123,8 @@ fn rejects_lists_that_are_not_of_this_format() {
         assert!(Guard::new(&spoiled).is_err());
         assert!(GuardList::parse(&spoiled.to_json().unwrap()).is_err());
     };
-    spoil(|list| list.format_version = 6);
+    spoil(|list| list.format_version = 7);
+    spoil(|list| list.classifier = Some(FieldClassifier::default()));
     spoil(|list| list.fields.batch_number = Some(0));
     spoil(|list| {
         list.vocabulary.insert("Voy756".into());
@@ -165,7 +167,7 @@ fn values_that_no_record_states_for_the_batch_are_named() {
     assert_eq!(unverified(asked, "It yielded 98.5 % and 98.5."), ["98.5"]);
     assert_eq!(unverified("was voy 757 at 97 %?", "97 % was asked, it is 98.5 %."), [""; 0]);
     assert_eq!(unverified("yield?", "It yielded 98.5 %."), ["98.5"]);
-    assert_eq!(unverified(asked, crate::REFUSAL), [""; 0]);
+    assert_eq!(unverified(asked, REFUSAL), [""; 0]);
 }
 
 #[test]
@@ -180,4 +182,55 @@ fn a_product_stands_for_its_batch_only_if_that_batchs_record_states_it() {
     assert_eq!(guard.unverified("which batch is nitroso quetiapine", right), [""; 0]);
     let wrong = "The batch number for Nitroso Quetiapine is KTR218.";
     assert_eq!(guard.unverified(asked, wrong), ["NITROSO", "QUETIAPINE"]);
+}
+
+/// A list with three fields, which "yield", "code" and nothing name, the last two on record. By their
+/// words "stuff" asks for the code and "thing" for the third, which KLM120 lacks.
+fn classified() -> Guard {
+    let mut list = GuardList::build(["VOY756", "KLM120"], [], SALT).unwrap();
+    let fields = ["yield", "code", ""].map(|name| {
+        let names = Some(name).filter(|name| !name.is_empty());
+        list.fields.add(KnownField::new(AskingWord::Any, names, []))
+    });
+    for (batch, field) in [("VOY756", 1), ("KLM120", 1), ("VOY756", 2)] {
+        list.add_recorded(batch, fields[field]).unwrap();
+    }
+    list.add_stated(fields[1], "Code 7.").unwrap();
+    list.add_stated(fields[2], "Nice.").unwrap();
+    let mut weights = vec![0.0; 2 * FieldClassifier::FEATURES];
+    for (class, word) in ["stuff", "thing"].iter().enumerate() {
+        let features = Guard::new(&list).unwrap().features(word);
+        weights[2 * usize::from(*features.first().unwrap()) + class] = 4.0;
+    }
+    list.classifier = Some(FieldClassifier::new(fields[1..].to_vec(), &weights).unwrap());
+    Guard::new(&list).unwrap()
+}
+
+#[test]
+fn each_word_counts_where_no_name_settles_it() {
+    use crate::FieldEvidence::{Agrees, Contradicts, Unclear};
+    let guard = classified();
+    for (question, answer, expected) in [
+        ("code of VOY756", "Code 7.", Agrees),
+        ("code of VOY756, that thing", "Code 7.", Agrees),
+        ("stuff of VOY756", "Code 7.", Agrees),
+        ("stuff of VOY756", "Nice.", Contradicts),
+        ("VOY756, stuff or thing", "Nice.", Unclear),
+        // A name of the plant's own.
+        ("code of VOY756", "Nice.", Contradicts),
+        // No record has a yield: it may be another name for what was answered.
+        ("yield of VOY756", "Nice.", Unclear),
+        ("thing of KLM120", REFUSAL, Agrees),
+        ("thing of VOY756", REFUSAL, Contradicts),
+        ("stuff of KLM120", REFUSAL, Contradicts),
+        ("KLM120, stuff or thing", REFUSAL, Unclear),
+        ("code of KLM120, that thing", REFUSAL, Contradicts),
+        ("yield of KLM120", REFUSAL, Unclear),
+    ] {
+        assert_eq!(guard.evidence(question, answer), expected, "{question}: {answer}");
+    }
+    // Read once more because of "code": that the answer is one says nothing.
+    assert_eq!(guard.evidence_of_second("code of VOY756, that thing", "Code 7."), Contradicts);
+    assert_eq!(guard.evidence_of_second("code of VOY756, that stuff", "Code 7."), Agrees);
+    assert_eq!(guard.evidence_of_second("code of VOY756", "Code 7."), Unclear);
 }

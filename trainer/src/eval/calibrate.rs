@@ -24,7 +24,7 @@ use crate::finetune::{Dataset, OWN};
 pub const WRONG_AT_MOST: f64 = 0.003;
 /// The share of answers that it has to leave standing even if more of them are wrong, refusals that
 /// are left open not counted: the record and the report then say how many.
-const LEAST_COVERAGE: f64 = 0.8;
+const LEAST_COVERAGE: f64 = 0.9;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
 use anyhow::Result;
-use shared::{AskingWord, FieldIndex, GuardList, KnownField, TellingWords};
+use shared::{AskingWord, FieldIndex, Guard, GuardList, KnownField, TellingWords};
 
 use super::augment::Dataset;
+use super::classifier::{self, Asked};
 use super::facts::{Fact, said_always};
 use super::recognise::Topic;
 use crate::corpus::{BATCH_NUMBER, Field, PRODUCT_NAME};
@@ -67,8 +68,10 @@ impl Dataset<'_> {
         }
         list.fields.batch_number = numbers.get(BATCH_NUMBER).copied();
         let words = OwnWords::of(&self.facts, &list.fields.filler);
+        let mut classes = Vec::new();
         for (key, (field, facts)) in &asked {
             let number = *numbers.entry(key).or_insert_with(|| list.fields.add(field.to_known()));
+            classes.push(Asked { number, field: Some(field), facts: facts.clone() });
             for fact in facts {
                 list.add_stated(number, &fact.answer)?;
             }
@@ -105,17 +108,23 @@ impl Dataset<'_> {
             not_understood.entry(group).or_default().push(fact);
         }
         // It is a field of its own, for questions that have words of it.
-        for facts in not_understood.values() {
+        for (_, facts) in not_understood {
             let mut field = KnownField::new(AskingWord::Any, [], []);
             field.wording = facts.iter().find_map(|fact| wording(fact, &self.product_names));
             let number = list.fields.add(field);
-            words.add_to(list, number, facts);
-            for fact in facts {
+            words.add_to(list, number, &facts);
+            for fact in &facts {
                 list.add_stated(number, &fact.answer)?;
                 if let Some(batch) = &fact.batch {
                     list.add_recorded(batch, number)?;
                 }
             }
+            classes.push(Asked { number, field: None, facts });
+        }
+        if !classes.is_empty() {
+            let questions = classifier::questions(self.grammar, &classes);
+            let numbers = classes.iter().map(|class| class.number).collect();
+            list.classifier = Some(classifier::train(&Guard::new(list)?, &questions, numbers)?);
         }
         Ok(())
     }
@@ -248,7 +257,7 @@ impl OwnWords {
             field.add_parts(said, &own, &self.all);
         }
         if facts.iter().any(|fact| fact.is_in_own_words()) {
-            list.mark_own_words(number);
+            list.fields.fields[number].own_words = true;
         }
     }
 }
@@ -296,7 +305,7 @@ fn plain_words(text: &str) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::{FieldEvidence, Guard, GuardVerdict};
+    use shared::{FieldEvidence, GuardVerdict};
 
     use super::*;
     use crate::corpus::Grammar;
@@ -421,7 +430,9 @@ mod tests {
         assert_eq!(again("KTR218 product code").as_deref(), Some(word_for_word));
         assert_eq!(again("KTR218 expiry date"), None);
         let evidence = |question: &str, answer: &str| guard.evidence(question, answer);
-        assert_eq!(evidence("KTR218 expiry date", shared::REFUSAL), FieldEvidence::Agrees);
+        // Which may be the plant's by another name: by its words it is one of the batch's.
+        assert_eq!(evidence("KTR218 expiry date", shared::REFUSAL), FieldEvidence::Unclear);
+        assert_eq!(evidence("KTR218 batch number", shared::REFUSAL), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 material code", shared::REFUSAL), FieldEvidence::Contradicts);
         assert_eq!(evidence("KTR218 frobnication index", "It is 7."), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 expiry date", "It is 7."), FieldEvidence::Contradicts);

@@ -2,6 +2,7 @@
 
 mod augment;
 mod checkpoint;
+mod classifier;
 mod facts;
 mod guard_list;
 mod lora;
