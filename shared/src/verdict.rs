@@ -133,11 +133,13 @@ impl Assessment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldEvidence {
-    /// They name the field that the answer is about; to a refusal, one that the batch lacks.
+    /// They name the field that the answer is about, or make it likely; to a refusal, one that the
+    /// batch lacks.
     Agrees,
-    /// They name no field that the grammar knows, or leave open whether that is all they ask for.
+    /// They name no field that the grammar knows, or leave open whether that is all they ask for, and
+    /// make nothing likely.
     Unclear,
-    /// They name another field; to a refusal, one that the batch has.
+    /// They name another field, or make another likely; to a refusal, one that the batch has.
     Contradicts,
 }
 

@@ -200,7 +200,7 @@ mod tests {
         }
         assert!(stream.buffer.is_empty());
         assert_eq!(heard.headers, headers);
-        (heard.tensors, stream.table.unwrap())
+        (heard.tensors, stream.table().unwrap().clone())
     }
 
     #[test]

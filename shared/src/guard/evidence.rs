@@ -190,16 +190,22 @@ impl Guard {
     }
 
     /// The same for an answer to [`Self::second_reading`] of the question, which has been chosen by
-    /// the names in it: that the answer agrees with those says nothing, so that each word counts.
+    /// the names in it: that the answer agrees with those says nothing, so that each word counts. A
+    /// refusal of it contradicts them.
     pub fn evidence_of_second(&self, question: &str, answer: &str) -> FieldEvidence {
-        self.classifier.as_ref().map_or(FieldEvidence::Unclear, |classifier| {
-            self.weighed(classifier, &self.named(question), &Asked::default(), answer)
-        })
+        match &self.classifier {
+            None => FieldEvidence::Unclear,
+            Some(_) if answer.trim() == REFUSAL => FieldEvidence::Contradicts,
+            Some(classifier) => {
+                self.weighed(classifier, &self.named(question), &Asked::default(), answer)
+            }
+        }
     }
 
     /// What each word of a question says to its answer, where the names in it, `asked`, don't settle
     /// that. A field that no record has may be one of the plant's by another name, so only the
-    /// plant's count against an answer, and only they make a refusal likelier right.
+    /// plant's count against an answer, and make a refusal likelier right whatever the other words
+    /// are. An answer about something that the classifier was not trained on is not its to judge.
     fn weighed(
         &self,
         classifier: &Classifier,
@@ -225,6 +231,9 @@ impl Guard {
             } else {
                 FieldEvidence::Unclear
             };
+        }
+        if !classifier.fields().iter().any(|field| self.states(*field, answer)) {
+            return FieldEvidence::Unclear;
         }
         let share = classifier.share(&features, |field| self.states(field, answer));
         if share > LIKELY {

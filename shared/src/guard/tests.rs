@@ -220,6 +220,8 @@ fn each_word_counts_where_no_name_settles_it() {
         ("code of VOY756", "Nice.", Contradicts),
         // No record has a yield: it may be another name for what was answered.
         ("yield of VOY756", "Nice.", Unclear),
+        // Nobody taught it what such answers are about.
+        ("stuff of VOY756", "Well.", Unclear),
         ("thing of KLM120", REFUSAL, Agrees),
         ("thing of VOY756", REFUSAL, Contradicts),
         ("stuff of KLM120", REFUSAL, Contradicts),
@@ -233,4 +235,5 @@ fn each_word_counts_where_no_name_settles_it() {
     assert_eq!(guard.evidence_of_second("code of VOY756, that thing", "Code 7."), Contradicts);
     assert_eq!(guard.evidence_of_second("code of VOY756, that stuff", "Code 7."), Agrees);
     assert_eq!(guard.evidence_of_second("code of VOY756", "Code 7."), Unclear);
+    assert_eq!(guard.evidence_of_second("code of KLM120, that thing", REFUSAL), Contradicts);
 }

@@ -146,7 +146,7 @@ fn firefox_computes_the_native_engines_bits() {
 }
 
 /// From a server that sends no special headers: here, too, the service worker isolates the page.
-/// With a base so large that its kept copy is verified by its pieces.
+/// With a base so large that its pieces are hashed, and bytes travel on as they come.
 #[test]
 fn firefox_computes_them_on_two_cores() {
     let (site, mut firefox) = (Site::start(), Firefox::start());

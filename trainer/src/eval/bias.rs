@@ -48,7 +48,6 @@ pub(super) fn choose_bias(
     settings: &Settings,
     stop: &AtomicBool,
 ) -> Result<Option<(Chosen, Vec<BiasQuality>)>> {
-    let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
     let mut tried = Vec::new();
     let mut best: Option<(f64, Chosen)> = None;
     for logit in BIASES {
@@ -57,11 +56,9 @@ pub(super) fn choose_bias(
             questions: examples.len() as u64,
             questions_sha256: questions_sha256.to_owned(),
         };
-        let open = Served { refusal_bias: Some(bias.clone()), undecided: None, ..served.clone() };
-        let Some(replies) = ask_all(&open, &questions, settings, stop, || ())? else {
+        let Some((replies, verdicts)) = ask_with(served, &bias, examples, settings, stop)? else {
             return Ok(None);
         };
-        let verdicts = judge(examples, &replies);
         let quality = BiasQuality::of(logit, &verdicts);
         let cost = quality.cost();
         tried.push(quality);
@@ -71,6 +68,24 @@ pub(super) fn choose_bias(
     }
     let (_, chosen) = best.context("no bias to try")?;
     Ok(Some((chosen, tried)))
+}
+
+/// Replies to the questions of all `examples` with a bias and no threshold, judged. `None` if `stop`
+/// was raised.
+pub(super) fn ask_with(
+    served: &Served,
+    bias: &RefusalBias,
+    examples: &[Example],
+    settings: &Settings,
+    stop: &AtomicBool,
+) -> Result<Option<(Vec<Reply>, Vec<Verdict>)>> {
+    let questions: Vec<&str> = examples.iter().map(|example| example.question.as_str()).collect();
+    let open = Served { refusal_bias: Some(bias.clone()), undecided: None, ..served.clone() };
+    let replies = ask_all(&open, &questions, settings, stop, || ())?;
+    Ok(replies.map(|replies| {
+        let verdicts = judge(examples, &replies);
+        (replies, verdicts)
+    }))
 }
 
 impl BiasQuality {

@@ -2,6 +2,7 @@
 //! score on an answer counts, and what an installation has to reproduce.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
@@ -12,27 +13,29 @@ use shared::{
 };
 
 use super::ask::Settings;
-use super::bias::{BiasQuality, Chosen, choose_bias};
+use super::bias::{BiasQuality, Chosen, ask_with, choose_bias};
 use super::coverage::{CoveragePoint, Scored, auroc, choose, curve, thin};
 use super::report::FieldNames;
 use crate::adapter_dir::Served;
 use crate::data::Pair;
 use crate::files::to_jsonl;
-use crate::finetune::{Dataset, OWN};
+use crate::finetune::{Dataset, Example, OWN};
 
 /// The share of wrong answers among those that stand that a threshold is to leave at most.
 pub const WRONG_AT_MOST: f64 = 0.003;
 /// The share of answers that it has to leave standing even if more of them are wrong, refusals that
 /// are left open not counted: the record and the report then say how many.
-const LEAST_COVERAGE: f64 = 0.9;
+const LEAST_COVERAGE: f64 = 0.875;
 /// Points of a curve that is kept.
 pub const CURVE_POINTS: usize = 200;
 
 /// The odds of the question's words that are tried; 1 leaves them out. No more than these, because
 /// the validation questions are in the grammar's own words, which flatters whoever reads by those.
 const ODDS: [f32; 3] = [1.0, 4.0, 16.0];
-/// How often the validation questions are phrased.
-const DRAWS: u64 = 3;
+/// How often the validation questions are phrased for the bias, each of which asks them all anew, and
+/// how often for the threshold: a single one more that is wrong and sure of itself moves it.
+const BIAS_DRAWS: u64 = 3;
+const DRAWS: u64 = 12;
 /// Golden questions of a self-test.
 const GOLDEN: usize = 8;
 
@@ -83,19 +86,30 @@ pub fn calibrate(
     stop: &AtomicBool,
 ) -> Result<Option<Calibration>> {
     let mut seen = HashSet::new();
-    // Other seeds than the one whose questions training may have been stopped by.
-    let examples: Vec<_> = (1..=DRAWS)
-        .flat_map(|draw| dataset.validation(seed.wrapping_add(draw << 32)))
-        .filter(|example| seen.insert(example.question.clone()))
-        .collect();
+    let mut phrased = |draws: RangeInclusive<u64>| -> Vec<Example> {
+        draws
+            // Other seeds than the one whose questions training may have been stopped by.
+            .flat_map(|draw| dataset.validation(seed.wrapping_add(draw << 32)))
+            .filter(|example| seen.insert(example.question.clone()))
+            .collect()
+    };
+    let mut examples = phrased(1..=BIAS_DRAWS);
     ensure!(!examples.is_empty(), "the training data gives no validation question");
-    let lines = to_jsonl(&examples)?;
-    let questions_sha256 = sha256_hex(lines.as_bytes());
-    let Some((Chosen { bias, replies, verdicts }, biases)) =
-        choose_bias(served, &examples, &questions_sha256, settings, stop)?
+    let questions_sha256 = sha256_hex(to_jsonl(&examples)?.as_bytes());
+    let Some((chosen, biases)) = choose_bias(served, &examples, &questions_sha256, settings, stop)?
     else {
         return Ok(None);
     };
+    let Chosen { bias, mut replies, mut verdicts } = chosen;
+    let more = phrased(BIAS_DRAWS + 1..=DRAWS);
+    let Some((more_replies, more_verdicts)) = ask_with(served, &bias, &more, settings, stop)?
+    else {
+        return Ok(None);
+    };
+    examples.extend(more);
+    replies.extend(more_replies);
+    verdicts.extend(more_verdicts);
+    let questions_sha256 = sha256_hex(to_jsonl(&examples)?.as_bytes());
     // Of those that a threshold decides on.
     let open = replies.iter().filter(|reply| reply.mark == AnswerVerdict::LeftOpen).count();
     let least_coverage = LEAST_COVERAGE * (1.0 - open as f64 / replies.len() as f64);

@@ -15,6 +15,9 @@ const OWN: usize = 30;
 /// As people write, without slips: what is read has them mended.
 const NOISE: Noise = Noise { rate: 0.5, typos: 0.0 };
 
+/// Beyond this many fields there is no classifier: a thousand have 2 MB of weights.
+const MOST_FIELDS: usize = 1000;
+
 const STEPS: usize = 200;
 /// Of Adam, falling to 0 in equal steps.
 const LEARNING_RATE: f32 = 0.1;
@@ -29,55 +32,76 @@ pub(super) struct Asked<'a> {
     pub(super) facts: Vec<&'a Fact>,
 }
 
-/// Questions for each of `asked`, with its place among them.
-pub(super) fn questions(grammar: &Grammar, asked: &[Asked]) -> Vec<(String, usize)> {
-    let mut questions = Vec::new();
-    for (class, Asked { number, field, facts }) in asked.iter().enumerate() {
-        let mut rng = stream(0, "classifier", *number as u64);
-        let batches: BTreeSet<&str> = facts.iter().filter_map(|f| f.batch.as_deref()).collect();
-        let batches: Vec<&str> = batches.into_iter().collect();
-        let own: BTreeSet<String> = facts
-            .iter()
-            .flat_map(|fact| fact.without_batch().into_iter().chain(fact.paraphrases()))
-            .collect();
-        let own: Vec<String> = own.into_iter().collect();
-        let mut add = |text: String| questions.push((text, class));
-        if let Some(field) = field {
-            for _ in 0..PHRASED {
-                let subject = Subject::Batch(rng.word(&batches));
-                add(grammar.question(field, subject, Split::Train, NOISE, &mut rng));
-            }
-        }
-        if own.is_empty() {
-            continue;
-        }
-        for _ in 0..if field.is_some() { OWN } else { PHRASED } {
-            let text = rng.pick(&own).replace("{b}", rng.word(&batches));
-            add(grammar.noisy(text, NOISE, &mut rng));
-        }
-    }
-    questions
-}
-
-/// Multinomial logistic regression (Bishop, "Pattern Recognition and Machine Learning", 2006,
-/// section 4.3.4) of the classes of `questions` on what `guard` finds in them, by Adam (Kingma and Ba,
-/// 2015) over all questions at once.
+/// A classifier of the fields of `asked` that there are questions for; none if there are no fields or
+/// too many.
+///
+/// Multinomial logistic regression (Bishop, "Pattern Recognition and Machine Learning", 2006, section
+/// 4.3.4) of the field of a question on what `guard` finds in it, by Adam (Kingma and Ba, 2015) over
+/// all questions at once.
 ///
 /// # Errors
 /// [`FieldClassifier::new`]'s.
 pub(super) fn train(
+    grammar: &Grammar,
     guard: &Guard,
-    questions: &[(String, usize)],
-    fields: Vec<usize>,
-) -> shared::Result<FieldClassifier> {
-    let width = fields.len();
+    asked: &[Asked],
+) -> shared::Result<Option<FieldClassifier>> {
+    let by_field: Vec<(usize, Vec<String>)> = asked
+        .iter()
+        .map(|asked| (asked.number, questions(grammar, asked)))
+        .filter(|(_, questions)| !questions.is_empty())
+        .collect();
+    if by_field.is_empty() || by_field.len() > MOST_FIELDS {
+        return Ok(None);
+    }
+    let fields = by_field.iter().map(|(number, _)| *number).collect();
+    let classes = by_field.iter().map(|(_, questions)| questions.as_slice()).collect::<Vec<_>>();
+    FieldClassifier::new(fields, &weights(guard, &classes)).map(Some)
+}
+
+/// Questions for a field.
+fn questions(grammar: &Grammar, asked: &Asked) -> Vec<String> {
+    let Asked { number, field, facts } = asked;
+    let mut rng = stream(0, "classifier", *number as u64);
+    let batches: BTreeSet<&str> = facts.iter().filter_map(|f| f.batch.as_deref()).collect();
+    let batches: Vec<&str> = batches.into_iter().collect();
+    let own: BTreeSet<String> = facts
+        .iter()
+        .flat_map(|fact| fact.without_batch().into_iter().chain(fact.paraphrases()))
+        .collect();
+    let own: Vec<String> = own.into_iter().collect();
+    let mut questions = Vec::new();
+    if let Some(field) = field {
+        for _ in 0..PHRASED {
+            let subject = Subject::Batch(rng.word(&batches));
+            questions.push(grammar.question(field, subject, Split::Train, NOISE, &mut rng));
+        }
+    }
+    let count = match (own.is_empty(), field) {
+        (true, _) => 0,
+        (false, Some(_)) => OWN,
+        (false, None) => PHRASED,
+    };
+    for _ in 0..count {
+        let text = rng.pick(&own).replace("{b}", rng.word(&batches));
+        questions.push(grammar.noisy(text, NOISE, &mut rng));
+    }
+    questions
+}
+
+/// The weights, `[features, classes]`.
+fn weights(guard: &Guard, classes: &[&[String]]) -> Vec<f32> {
+    let width = classes.len();
     // The same words again and again: each set is looked at once.
     let mut counts: BTreeMap<(BTreeSet<u16>, usize), f32> = BTreeMap::new();
-    for (question, class) in questions {
-        let features = guard.features(&guard.read(question).question);
-        *counts.entry((features, *class)).or_default() += 1.0;
+    let mut all = 0.0_f32;
+    for (class, questions) in classes.iter().enumerate() {
+        for question in *questions {
+            let features = guard.features(&guard.read(question).question);
+            *counts.entry((features, class)).or_default() += 1.0;
+            all += 1.0;
+        }
     }
-    let all = questions.len().max(1) as f32;
     let size = FieldClassifier::FEATURES * width;
     let (mut weights, mut gradient) = (vec![0.0_f32; size], vec![0.0_f32; size]);
     let (mut mean, mut square) = (vec![0.0_f32; size], vec![0.0_f32; size]);
@@ -106,7 +130,7 @@ pub(super) fn train(
         }
         adam(&mut weights, &gradient, &mut mean, &mut square, step);
     }
-    FieldClassifier::new(fields, &weights)
+    weights
 }
 
 /// One step of Adam with its usual decays.

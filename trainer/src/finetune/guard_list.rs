@@ -121,11 +121,7 @@ impl Dataset<'_> {
             }
             classes.push(Asked { number, field: None, facts });
         }
-        if !classes.is_empty() {
-            let questions = classifier::questions(self.grammar, &classes);
-            let numbers = classes.iter().map(|class| class.number).collect();
-            list.classifier = Some(classifier::train(&Guard::new(list)?, &questions, numbers)?);
-        }
+        list.classifier = classifier::train(self.grammar, &Guard::new(list)?, &classes)?;
         Ok(())
     }
 

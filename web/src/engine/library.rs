@@ -96,7 +96,8 @@ impl Library {
     /// Hands the bytes of `file` to `on_piece` in order, from the store or the server, and keeps
     /// what the server sent. Only when this has returned are the bytes verified: what `on_piece`
     /// made of them must not be used before. A large copy that was verified as a whole on an earlier
-    /// visit is verified by its pieces.
+    /// visit is verified by its pieces: that finds damage, but not what somebody did who can write
+    /// this browser's storage and changed copy and list alike. [`Self::hash`] finds that too.
     pub async fn read(
         &self,
         file: &Listed,
@@ -195,7 +196,7 @@ impl Library {
             match result {
                 Ok(()) => return Ok(bytes),
                 Err(ReadError::Site(error)) => return Err(error),
-                // Removed by now, so the next round asks the server.
+                // The next round hashes the whole copy or asks the server.
                 Err(ReadError::KeptCopyDamaged) => {}
             }
         }

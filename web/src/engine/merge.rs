@@ -92,7 +92,7 @@ pub async fn merge(
                 return Ok(Merged { model, base, ms: ms.max(others.merge_ms) });
             }
             Err(ReadError::Site(error)) => return Err(error),
-            // Removed by now, so the next round asks the server. Ranks take in one base only.
+            // The next round hashes the whole copy or asks the server. Ranks take in one base only.
             Err(ReadError::KeptCopyDamaged) => *ranks = Ranks::start(ranks.count()).await?,
         }
     }

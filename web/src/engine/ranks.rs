@@ -151,9 +151,9 @@ impl Ranks {
     pub fn pass_on(&self, piece: Uint8Array) {
         let Some((last, others)) = self.followers.split_last() else { return };
         for follower in others {
-            post_bytes(follower, &piece.slice(0, piece.length()));
+            post_bytes(follower, piece.slice(0, piece.length()));
         }
-        post_bytes(last, &piece);
+        post_bytes(last, piece);
     }
 
     /// Waits until all have their part of the model, then has them run what rank 0's `model` runs.
@@ -264,15 +264,14 @@ impl Ranks {
     }
 }
 
-/// Hands `bytes` to `follower`, without a copy where they are all of their buffer.
-fn post_bytes(follower: &RunningWorker, bytes: &Uint8Array) {
-    let buffer = bytes.buffer();
-    let transfer = match buffer.byte_length() == bytes.length() {
-        true => Array::of1(&buffer),
-        false => Array::new(),
-    };
+/// Hands `bytes` to `follower`: themselves where they are all of their buffer, else a copy, because
+/// the whole buffer would travel.
+fn post_bytes(follower: &RunningWorker, bytes: Uint8Array) {
+    let alone = bytes.buffer().byte_length() == bytes.length();
+    let bytes = if alone { bytes } else { bytes.slice(0, bytes.length()) };
+    let transfer = Array::of1(&bytes.buffer());
     let worker = follower.worker();
-    worker.post_message_with_transfer(bytes, &transfer).expect("bytes can be posted");
+    worker.post_message_with_transfer(&bytes, &transfer).expect("bytes can be posted");
 }
 
 fn spawn(reports: &Mailbox<FromFollower>) -> Result<RunningWorker, JsValue> {
