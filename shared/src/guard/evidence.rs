@@ -302,10 +302,11 @@ impl Guard {
     }
 
     /// What the records answer about the one batch that a question names, in their own words: a
-    /// question for each field on record, unless the records ask for it by something else as well.
-    /// None if the question names several batches, an unknown one or none.
+    /// question for each field on record, unless the records ask for it by something else as well;
+    /// first those that its words make likely. None if the question names several batches, an unknown
+    /// one or none.
     pub fn questions_on_record(&self, question: &str) -> Vec<String> {
-        let Named { batches, unknown, .. } = self.named(question);
+        let Named { batches, unknown, tokens } = self.named(question);
         let mut batches = batches.into_iter();
         let (Some((batch, written)), None, false) = (batches.next(), batches.next(), unknown)
         else {
@@ -314,10 +315,20 @@ impl Guard {
         let is_recorded =
             |field: u16| self.fields.recorded.contains(&recorded(&self.salt, &batch, field.into()));
         let wordings = self.fields.wordings.iter().filter(|(field, _)| is_recorded(**field));
+        let features = features(&tokens);
+        let share = |field| {
+            let classifier = self.classifier.as_ref();
+            classifier.map_or(0.0, |known| known.share(&features, |other| other == field))
+        };
         // Two fields may be asked for by the same question.
-        let wordings: BTreeSet<&String> = wordings.map(|(_, wording)| wording).collect();
+        let mut shares: BTreeMap<&String, f32> = BTreeMap::new();
+        for (field, wording) in wordings {
+            *shares.entry(wording).or_default() += share(*field);
+        }
+        let mut wordings: Vec<(&String, f32)> = shares.into_iter().collect();
+        wordings.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let name = self.name(&batch, &written);
-        wordings.into_iter().map(|wording| wording.replace("{b}", &name)).collect()
+        wordings.into_iter().map(|(wording, _)| wording.replace("{b}", &name)).collect()
     }
 
     /// Those of the fields that a batch has.

@@ -195,6 +195,8 @@ fn classified() -> Guard {
     for (batch, field) in [("VOY756", 1), ("KLM120", 1), ("VOY756", 2)] {
         list.add_recorded(batch, fields[field]).unwrap();
     }
+    list.fields.fields[fields[1]].wording = Some("What code has {b}?".into());
+    list.fields.fields[fields[2]].wording = Some("How is {b}?".into());
     list.add_stated(fields[1], "Code 7.").unwrap();
     list.add_stated(fields[2], "Nice.").unwrap();
     let mut weights = vec![0.0; 2 * FieldClassifier::FEATURES];
@@ -236,4 +238,18 @@ fn each_word_counts_where_no_name_settles_it() {
     assert_eq!(guard.evidence_of_second("code of VOY756, that stuff", "Code 7."), Agrees);
     assert_eq!(guard.evidence_of_second("code of VOY756", "Code 7."), Unclear);
     assert_eq!(guard.evidence_of_second("code of KLM120, that thing", REFUSAL), Contradicts);
+}
+
+#[test]
+fn the_likeliest_question_on_record_comes_first() {
+    let [code, thing] = ["What code has VOY756?", "How is VOY756?"];
+    let guard = classified();
+    for (question, expected) in [
+        ("stuff of VOY756", [code, thing]),
+        ("thing of VOY756", [thing, code]),
+        ("VOY756", [thing, code]),
+    ] {
+        assert_eq!(guard.questions_on_record(question), expected, "{question}");
+    }
+    assert_eq!(guard.questions_on_record("stuff of KLM120"), ["What code has KLM120?"]);
 }
