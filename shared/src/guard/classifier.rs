@@ -114,6 +114,21 @@ impl Classifier {
 
     /// The share of probability of those fields for which `counts` holds, 0 to 1.
     pub(super) fn share(&self, features: &BTreeSet<u16>, counts: impl Fn(u16) -> bool) -> f32 {
+        let (mut all, mut counted) = (0.0_f32, 0.0_f32);
+        for (field, likelihood) in self.likelihoods(features) {
+            all += likelihood;
+            if counts(field) {
+                counted += likelihood;
+            }
+        }
+        counted / all
+    }
+
+    /// Every field, and how likely it is beside the likeliest, which has 1.
+    pub(super) fn likelihoods(
+        &self,
+        features: &BTreeSet<u16>,
+    ) -> impl Iterator<Item = (u16, f32)> + '_ {
         let width = self.fields.len();
         let mut sums = vec![0_i32; width];
         for feature in features {
@@ -122,16 +137,9 @@ impl Classifier {
                 *sum += i32::from(*weight);
             }
         }
-        let Some(most) = sums.iter().max().copied() else { return 0.0 };
-        let (mut all, mut counted) = (0.0_f32, 0.0_f32);
-        for (field, sum) in self.fields.iter().zip(sums) {
-            let likelihood = libm::expf((sum - most) as f32 / self.divisor);
-            all += likelihood;
-            if counts(*field) {
-                counted += likelihood;
-            }
-        }
-        counted / all
+        let most = sums.iter().max().copied().unwrap_or(0);
+        let likelihood = move |sum| libm::expf((sum - most) as f32 / self.divisor);
+        self.fields.iter().copied().zip(sums.into_iter().map(likelihood))
     }
 }
 

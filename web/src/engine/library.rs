@@ -202,8 +202,8 @@ impl Library {
         }
     }
 
-    /// SHA-256 of all of `file`, read again from where it is kept: a copy that is damaged is removed, so
-    /// that the next visit fetches it, and is an error here.
+    /// SHA-256 of all of `file`, read again from where it is kept: a copy that is damaged is removed,
+    /// so that the next visit fetches it, and is an error here.
     pub async fn hash(&self, file: &Listed) -> Result<String, SiteError> {
         match self.read_as(file, None, |_, _| Ok(())).await {
             Ok(()) => Ok(file.entry.sha256.clone()),
