@@ -20,10 +20,13 @@
 //! batch only if it looks like one *of this plant*: in exactly the form of a known batch
 //! identifier, or nearly so while sharing a stem with one ("VOY75" where "VOY756" is known).
 
+mod again;
+mod asked;
 mod classifier;
 mod evidence;
 mod fields;
 mod list;
+mod named;
 mod nearest;
 mod products;
 mod spelling;
@@ -35,8 +38,8 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+pub use asked::{Asked, FieldIndex};
 pub use classifier::FieldClassifier;
-pub use evidence::{Asked, FieldIndex};
 pub use fields::{AskingWord, FieldList, KnownField};
 pub use list::{GUARD_FILE, GuardList};
 pub use spelling::{Correction, Reading};
@@ -76,6 +79,7 @@ pub enum GuardVerdict {
 /// A list made ready for look-ups.
 #[derive(Debug, Clone)]
 pub struct Guard {
+    format: u32,
     salt: Vec<u8>,
     batches: HashSet<String>,
     identifiers: HashSet<String>,
@@ -98,6 +102,7 @@ impl Guard {
     pub fn new(list: &GuardList) -> Result<Self> {
         list.validate()?;
         Ok(Self {
+            format: list.format_version,
             salt: salt_bytes(&list.salt)?,
             batches: list.batches.iter().cloned().collect(),
             identifiers: list.identifiers.iter().cloned().collect(),
@@ -111,6 +116,12 @@ impl Guard {
             fields: FieldIndex::new(&list.fields),
             classifier: list.classifier.as_ref().map(Classifier::new),
         })
+    }
+
+    /// Whether the list is of this format or a later one. An adapter's figures and threshold hold for
+    /// how its own list is read, so that lists of earlier formats are read as before.
+    fn is_since(&self, format: u32) -> bool {
+        self.format >= format
     }
 
     /// Judges a question. Linear in its length.

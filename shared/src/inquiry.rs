@@ -24,8 +24,8 @@ pub struct Safeguards<'a> {
 /// A question under way.
 ///
 /// The guard reads it first: slips are mended, and what names only unknown batches is refused
-/// unasked. What the model refuses although it is on record is asked once more, in the records'
-/// own words ([`Guard::second_reading`]).
+/// unasked. What the model refuses although it is on record, or answers with what is not, is asked
+/// once more, in the records' own words ([`Guard::second_reading`]).
 #[derive(Debug)]
 pub struct Inquiry<'a, E: Exchange = SoloExchange> {
     session: &'a mut Session<E>,
@@ -35,6 +35,7 @@ pub struct Inquiry<'a, E: Exchange = SoloExchange> {
     /// The unknown words for which the model is not asked.
     unasked: Option<Vec<String>>,
     read_as: Option<String>,
+    withdrawn: Option<String>,
     answer: String,
     /// How much of the answer has been handed out.
     shown: usize,
@@ -56,11 +57,11 @@ pub enum Progress {
         /// Tokens of the question.
         total: usize,
     },
-    /// The model refused, and the question is asked once more, in these words. Nothing of the
-    /// refusal has been handed out.
+    /// The model refused, or its answer is not on record, and the question is asked once more, in
+    /// these words. What has been handed out is void; of a refusal that is nothing.
     ReadAs(String),
     /// Nothing more comes.
-    End(Outcome),
+    End(Box<Outcome>),
 }
 
 /// What came of a question.
@@ -68,13 +69,14 @@ pub enum Progress {
 pub struct Outcome {
     /// The answer; the refusal where the model was not asked.
     pub answer: String,
-    /// What of it no [`Progress::Token`] has brought.
+    /// What of it no [`Progress::Token`] has brought since the last [`Progress::ReadAs`].
     pub held_back: String,
     /// Its tokens, without the end token.
     pub tokens: Vec<u32>,
     /// How sure the model was.
     pub scores: Scores,
-    /// The score that the adapter's rule compares; `None` where nothing was said.
+    /// The score that the adapter's rule compares; `None` where nothing was said, or a refusal
+    /// stands in place of what was.
     pub confidence: Option<f32>,
     /// Why it ended; `None` if the model was not asked.
     pub stop: Option<StopReason>,
@@ -85,10 +87,12 @@ pub struct Outcome {
     pub corrections: Vec<Correction>,
     /// The words in which it was asked once more.
     pub read_as: Option<String>,
+    /// The answer before that, unless it was the refusal.
+    pub withdrawn: Option<String>,
     /// The mark, and what led to it.
     pub assessment: Assessment,
-    /// Where the model refused: questions that the records do answer about the batch
-    /// ([`Guard::questions_on_record`]), but not the one that was refused.
+    /// Where the model refused, or its answer is withheld: questions that the records do answer about
+    /// the batch ([`Guard::questions_on_record`]), but not the one that was asked.
     pub on_record: Vec<String>,
 }
 
@@ -120,6 +124,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             reading,
             unasked,
             read_as: None,
+            withdrawn: None,
             answer: String::new(),
             shown: 0,
         })
@@ -131,7 +136,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
     /// As [`Session::step`].
     pub fn step(&mut self) -> Result<Progress> {
         if let Some(unknown) = &self.unasked {
-            return Ok(Progress::End(self.refused_unasked(unknown)));
+            return Ok(Progress::End(self.refused_unasked(unknown).into()));
         }
         match self.session.step()? {
             Step::Token { text, .. } => {
@@ -142,11 +147,12 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             Step::Question { done, total } => Ok(Progress::Question { done, total }),
             Step::End(stop) => {
                 let Some(again) = self.second_reading(stop) else {
-                    return Ok(Progress::End(self.outcome(stop)));
+                    return Ok(Progress::End(self.outcome(stop).into()));
                 };
                 let approved = self.safeguards.approved.cloned();
                 self.session.ask_among(&again, self.sampler.clone(), approved)?;
-                self.answer.clear();
+                let answer = std::mem::take(&mut self.answer);
+                self.withdrawn = Some(answer).filter(|answer| answer.trim() != REFUSAL);
                 self.shown = 0;
                 self.read_as = Some(again.clone());
                 Ok(Progress::ReadAs(again))
@@ -161,7 +167,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
     pub fn finish(mut self) -> Result<Outcome> {
         loop {
             if let Progress::End(outcome) = self.step()? {
-                return Ok(outcome);
+                return Ok(*outcome);
             }
         }
     }
@@ -218,13 +224,14 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             &self.reading.question,
             self.read_as.as_deref(),
             &self.answer,
+            stop == StopReason::EndToken,
             scores,
         );
-        let refused = self.answer.trim() == REFUSAL;
-        let on_record = self.safeguards.guard.filter(|_| refused);
+        let none = self.answer.trim() == REFUSAL || assessment.verdict.instead().is_some();
+        let on_record = self.safeguards.guard.filter(|_| none);
         let mut on_record = on_record
             .map_or_else(Vec::new, |guard| guard.questions_on_record(&self.reading.question));
-        // What has just been refused is not offered.
+        // What has just been asked is not offered.
         on_record.retain(|asked| {
             *asked != self.reading.question && self.read_as.as_ref() != Some(asked)
         });
@@ -233,11 +240,13 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             answer: self.answer.clone(),
             tokens: self.session.tokens().to_vec(),
             scores,
-            confidence: said.then(|| scores.get(score)),
+            confidence: (said && assessment.verdict != AnswerVerdict::LacksField)
+                .then(|| scores.get(score)),
             stop: Some(stop),
             unknown: Vec::new(),
             corrections: self.reading.corrections.clone(),
             read_as: self.read_as.clone(),
+            withdrawn: self.withdrawn.clone(),
             assessment,
             on_record,
         }
@@ -254,6 +263,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             unknown: unknown.to_vec(),
             corrections: self.reading.corrections.clone(),
             read_as: None,
+            withdrawn: None,
             assessment: Assessment {
                 verdict: AnswerVerdict::UnknownBatch,
                 unverified: Vec::new(),
@@ -304,8 +314,11 @@ mod tests {
             match inquiry.step().unwrap() {
                 Progress::Token { text } => shown += &text,
                 Progress::Question { .. } => {}
-                Progress::ReadAs(_) => again += 1,
-                Progress::End(outcome) => return (shown + &outcome.held_back, again, outcome),
+                Progress::ReadAs(_) => {
+                    again += 1;
+                    shown.clear();
+                }
+                Progress::End(outcome) => return (shown + &outcome.held_back, again, *outcome),
             }
         }
     }
@@ -350,6 +363,45 @@ mod tests {
         let long = guard(&"Who led {b}? ".repeat(500));
         let kept = once(Some(&long), "shift boss VOY756", refuses, 64);
         assert_eq!(kept.answer.trim(), REFUSAL);
+    }
+
+    #[test]
+    fn what_is_not_on_record_is_asked_again_and_withheld() {
+        let mut session = session();
+        // The model may refuse; names are tried until it does not.
+        let questions = ["shift boss VOY756", "Who led VOY756?", "weather VOY756"];
+        let found = ('A'..='Z').find_map(|letter| {
+            let name = format!("{letter}. Roe led it.");
+            let wrong = only(&[&name], &session);
+            let mut says = |question: &&str| {
+                let among = Some(wrong.clone());
+                session.answer_among(question, at_most(64), among).unwrap().text.trim() == name
+            };
+            questions.iter().all(&mut says).then_some((name, wrong))
+        });
+        let (name, wrong) = found.unwrap();
+        let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        list.add_answer("J. Doe led it.").unwrap();
+        let mut field = KnownField::new(AskingWord::Who, ["shift boss"], []);
+        field.wording = Some("Who led {b}?".into());
+        let field = list.fields.add(field);
+        list.add_recorded("VOY756", field).unwrap();
+        let guard = Guard::new(&list).unwrap();
+        let safeguards =
+            Safeguards { guard: Some(&guard), approved: Some(&wrong), undecided: None };
+        let mut ask = |question: &str| {
+            let inquiry = Inquiry::new(&mut session, safeguards, question, at_most(64)).unwrap();
+            let (shown, again, outcome) = run(inquiry);
+            assert_eq!(shown, outcome.answer);
+            assert_eq!(outcome.answer.trim(), name);
+            assert_eq!(outcome.assessment.verdict, AnswerVerdict::Unverified);
+            assert_eq!(outcome.withdrawn.as_ref(), (again > 0).then_some(&outcome.answer));
+            (again, outcome.read_as, outcome.on_record)
+        };
+        let wording = "Who led VOY756?".to_owned();
+        assert_eq!(ask(questions[0]), (1, Some(wording.clone()), vec![]));
+        assert_eq!(ask(questions[1]), (0, None, vec![]));
+        assert_eq!(ask(questions[2]), (0, None, vec![wording]));
     }
 
     /// Names and seeds are tried until the model, which may refuse or name somebody, refuses the

@@ -41,7 +41,7 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, marks answers with values that
 //! no record states, and by the words of a question tells which field it asks for: what the model
-//! refuses although it is on record is asked once more. The [`AdapterRecord`] says which data, base,
+//! refuses although it is on record, or answers with what is not, is asked once more. The [`AdapterRecord`] says which data, base,
 //! recipe and seed made the adapter, and [`AdapterRecord::check`] whether it fits the base at hand;
 //! its [`RefusalBias`] says how readily the model refuses, and its [`UndecidedRule`] how unsure is
 //! too unsure. An [`Assessment`] puts all that into one mark under the answer; an [`Inquiry`] is the

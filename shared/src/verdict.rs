@@ -15,6 +15,9 @@ pub enum AnswerVerdict {
     Matched,
     /// They don't: it is withheld.
     Unverified,
+    /// They don't, and the question names what other batches have on record and this one has not
+    /// ([`Guard::lacks`]): it is withheld, and the refusal stands in its place.
+    LacksField,
     /// The model was too unsure, by the adapter's own threshold.
     Undecided,
     /// The model refused, but the batch has something on record that the question may call otherwise
@@ -30,9 +33,10 @@ pub enum AnswerVerdict {
 
 impl AnswerVerdict {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Matched,
         Self::Unverified,
+        Self::LacksField,
         Self::Undecided,
         Self::LeftOpen,
         Self::NoRecord,
@@ -50,6 +54,11 @@ impl AnswerVerdict {
             Self::Unverified => {
                 "Unverified: what the model answered is not on record for the batch in question, so \
                  it is withheld."
+            }
+            Self::LacksField => {
+                "No record: the question names something that this batch has no record of, unlike \
+                 others. What the model wrote is not on record for this batch either, so it is \
+                 withheld."
             }
             Self::Undecided => {
                 "Undecided: the model was not sure enough. Look it up in the batch record."
@@ -76,7 +85,16 @@ impl AnswerVerdict {
     /// Whether the answer stands as one: a reader may take it as what the records say, subject to
     /// the intended use.
     pub const fn stands(self) -> bool {
-        matches!(self, Self::Matched | Self::NoRecord | Self::UnknownBatch)
+        matches!(self, Self::Matched | Self::LacksField | Self::NoRecord | Self::UnknownBatch)
+    }
+
+    /// What stands in place of the model's answer, where that is withheld.
+    pub const fn instead(self) -> Option<&'static str> {
+        match self {
+            Self::Unverified => Some(WITHHELD),
+            Self::LacksField => Some(REFUSAL),
+            _ => None,
+        }
     }
 }
 
@@ -96,13 +114,14 @@ impl Assessment {
     /// outweighs everything else: the guard's, who knows what words cannot tell, before the model's.
     ///
     /// `read_as` is the question that was answered, where it was read once more
-    /// ([`Guard::second_reading`]).
+    /// ([`Guard::second_reading`]); `ended` is whether the answer came to its own end.
     pub fn of(
         guard: Option<&Guard>,
         rule: Option<&UndecidedRule>,
         question: &str,
         read_as: Option<&str>,
         answer: &str,
+        ended: bool,
         scores: Scores,
     ) -> Self {
         let evidence = guard.map_or(FieldEvidence::Unclear, |guard| match read_as {
@@ -112,7 +131,10 @@ impl Assessment {
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
         let refused = answer.trim() == REFUSAL;
         let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
-        let verdict = if !unverified.is_empty() || !on_record {
+        let withheld = !unverified.is_empty() || !on_record;
+        let verdict = if withheld && ended && guard.is_some_and(|guard| guard.lacks(question)) {
+            AnswerVerdict::LacksField
+        } else if withheld {
             AnswerVerdict::Unverified
         } else if refused && guard.is_some_and(|guard| guard.leaves_open(question)) {
             AnswerVerdict::LeftOpen
@@ -136,6 +158,8 @@ pub enum FieldEvidence {
     /// They name the field that the answer is about, or make it likely; to a refusal, one that the
     /// batch lacks.
     Agrees,
+    /// Both the names in them and each word by itself do the former.
+    AgreesTwice,
     /// They name no field that the grammar knows, or leave open whether that is all they ask for, and
     /// make nothing likely.
     Unclear,
@@ -195,6 +219,7 @@ impl FieldEvidence {
     pub fn weigh(self, probability: f32, odds: f32) -> f32 {
         let (right, wrong) = match self {
             Self::Agrees => (odds * probability, 1.0 - probability),
+            Self::AgreesTwice => (odds * odds * probability, 1.0 - probability),
             Self::Unclear => return probability,
             Self::Contradicts => (probability, odds * (1.0 - probability)),
         };
@@ -269,7 +294,8 @@ mod tests {
         let guard = Guard::new(&list).unwrap();
         let rule = rule(ConfidenceScore::MinProbability, 0.9);
         let of = |guard, rule, answer: &str, min| {
-            Assessment::of(guard, rule, "yield of VOY756?", None, answer, scores(min, 0.0)).verdict
+            Assessment::of(guard, rule, "yield of VOY756?", None, answer, true, scores(min, 0.0))
+                .verdict
         };
         let (right, wrong) = ("It yielded 98.5 %.", "It yielded 98.6 %.");
         assert_eq!(of(Some(&guard), Some(&rule), right, 0.9), AnswerVerdict::Matched);
@@ -280,10 +306,18 @@ mod tests {
         assert_eq!(of(Some(&guard), Some(&rule), REFUSAL, 0.5), AnswerVerdict::Undecided);
         assert_eq!(of(None, Some(&rule), right, 1.0), AnswerVerdict::Unchecked);
         assert_eq!(of(None, Some(&rule), right, 0.2), AnswerVerdict::Undecided);
-        let found = Assessment::of(Some(&guard), None, "VOY756?", None, wrong, scores(1.0, 1.0));
-        assert_eq!(found.unverified, ["98.6"]);
         let found =
-            Assessment::of(Some(&guard), None, "VOY756?", None, "It was 98.5 %.", scores(1.0, 1.0));
+            Assessment::of(Some(&guard), None, "VOY756?", None, wrong, true, scores(1.0, 1.0));
+        assert_eq!(found.unverified, ["98.6"]);
+        let found = Assessment::of(
+            Some(&guard),
+            None,
+            "VOY756?",
+            None,
+            "It was 98.5 %.",
+            true,
+            scores(1.0, 1.0),
+        );
         assert_eq!((found.verdict, found.unverified), (AnswerVerdict::Unverified, vec![]));
     }
 
@@ -299,11 +333,36 @@ mod tests {
         let guard = Guard::new(&list).unwrap();
         let of = |question, answer| {
             let sure = scores(1.0, 1.0);
-            Assessment::of(Some(&guard), None, question, None, answer, sure).verdict
+            Assessment::of(Some(&guard), None, question, None, answer, true, sure).verdict
         };
         assert_eq!(of("RI of VOY756", REFUSAL), AnswerVerdict::LeftOpen);
         assert_eq!(of("RI of VOY756", "It is 1.3330."), AnswerVerdict::Matched);
         assert_eq!(of("RI", REFUSAL), AnswerVerdict::NoRecord);
+    }
+
+    #[test]
+    fn what_the_batch_lacks_is_refused_in_place_of_what_is_not_on_record() {
+        let mut list = GuardList::build(["VOY756", "KLM120"], [], &"ab".repeat(16)).unwrap();
+        let field = list.fields.add(crate::KnownField::new(crate::AskingWord::Any, ["mood"], []));
+        list.add_recorded("KLM120", field).unwrap();
+        list.add_answer("Nice.").unwrap();
+        list.classifier = Some(crate::FieldClassifier::new(vec![field], &[].into()).unwrap());
+        let guard = Guard::new(&list).unwrap();
+        let of = |question, answer| {
+            let sure = scores(1.0, 1.0);
+            Assessment::of(Some(&guard), None, question, None, answer, true, sure).verdict
+        };
+        let lacks = of("mood of VOY756", "Bad.");
+        assert_eq!((lacks, lacks.instead()), (AnswerVerdict::LacksField, Some(REFUSAL)));
+        assert!(lacks.stands());
+        assert_eq!(of("mood of VOY756", "Nice."), AnswerVerdict::Matched);
+        let cut = scores(1.0, 1.0);
+        let cut = Assessment::of(Some(&guard), None, "mood of VOY756", None, "Ba", false, cut);
+        assert_eq!(cut.verdict, AnswerVerdict::Unverified);
+        assert_eq!(of("mood of VOY756", REFUSAL), AnswerVerdict::NoRecord);
+        let unverified = of("mood of KLM120", "Bad.");
+        assert_eq!((unverified, unverified.instead()), (AnswerVerdict::Unverified, Some(WITHHELD)));
+        assert!(!unverified.stands());
     }
 
     #[test]
@@ -327,9 +386,15 @@ mod tests {
         assert!(rule.undecided(scores(1.0, 0.75), FieldEvidence::Contradicts));
         assert_eq!(FieldEvidence::Agrees.weigh(0.25, 9.0), 0.75);
         assert_eq!(FieldEvidence::Contradicts.weigh(0.75, 9.0), 0.25);
+        assert_eq!(FieldEvidence::AgreesTwice.weigh(0.5, 3.0), 0.9);
         assert_eq!(FieldEvidence::Unclear.weigh(0.3, 9.0), 0.3);
-        for evidence in [FieldEvidence::Agrees, FieldEvidence::Unclear, FieldEvidence::Contradicts]
-        {
+        let all = [
+            FieldEvidence::Agrees,
+            FieldEvidence::AgreesTwice,
+            FieldEvidence::Unclear,
+            FieldEvidence::Contradicts,
+        ];
+        for evidence in all {
             assert_eq!((evidence.weigh(0.0, 9.0), evidence.weigh(1.0, 9.0)), (0.0, 1.0));
             assert_eq!(evidence.weigh(0.3, 1.0), 0.3);
         }

@@ -3,11 +3,12 @@
 
 use shared::{AuditRecord, Result};
 
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 24] = [
     "sequence",
     "time",
     "question",
     "read_as",
+    "withdrawn",
     "answer",
     "verdict",
     "confidence",
@@ -44,6 +45,7 @@ pub fn table(lines: &[String]) -> Result<String> {
             event.time,
             event.question,
             event.read_as.unwrap_or_default(),
+            event.withdrawn.unwrap_or_default(),
             event.answer,
             word(&event.verdict),
             event.confidence.map_or_else(String::new, |score| score.to_string()),
@@ -74,7 +76,7 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn row(cells: &[String; 23]) -> String {
+fn row(cells: &[String; 24]) -> String {
     cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
@@ -104,6 +106,7 @@ mod tests {
             time: "2025-04-14T08:30:00Z".into(),
             question: question.into(),
             read_as: None,
+            withdrawn: None,
             answer: "No, \"never\".".into(),
             tokens: vec![1, 2],
             verdict: AnswerVerdict::NoRecord,
@@ -123,9 +126,9 @@ mod tests {
         let table = table(&[line("Who?")]).unwrap();
         let rows: Vec<&str> = table.split("\r\n").collect();
         assert_eq!(rows.len(), 3, "{table}");
-        assert!(rows[0].starts_with("sequence,time,question,read_as,answer,verdict,"));
+        assert!(rows[0].starts_with("sequence,time,question,read_as,withdrawn,answer,verdict,"));
         let start =
-            "1,2025-04-14T08:30:00Z,Who?,,\"No, \"\"never\"\".\",no_record,0.75,end_token,v1,";
+            "1,2025-04-14T08:30:00Z,Who?,,,\"No, \"\"never\"\".\",no_record,0.75,end_token,v1,";
         assert!(rows[1].starts_with(start), "{}", rows[1]);
         assert!(rows[1].contains(",free,0.3,0.85,40,150,3,0,"), "{}", rows[1]);
     }

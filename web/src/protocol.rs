@@ -14,7 +14,8 @@
 //! UseCores               ->
 //!                        <-  as for UseVersion: what is loaded is loaded again
 //! Ask                    ->
-//!                        <-  Reading*, Token*, Answered       (or Guarded, QuestionFailed)
+//!                        <-  (Reading*, Token*, AskedAgain)?, Reading*, Token*, Answered
+//!                                                              (or Guarded, QuestionFailed)
 //! Stop                   ->                                    (between two tokens: Answered says so)
 //! SelfTest               ->
 //!                        <-  SelfTested
@@ -121,6 +122,11 @@ pub enum ToPage {
         id: QuestionId,
         /// Text to append; may be empty inside a multi-byte character.
         text: String,
+    },
+    /// The question is asked once more, in the records' own words: what came of the answer is void.
+    AskedAgain {
+        /// The question.
+        id: QuestionId,
     },
     /// SHA-256 of the worker's WebAssembly, hexadecimal.
     Program {
@@ -311,9 +317,10 @@ pub struct Summary {
     /// Slips of the finger in the question, as they were read.
     pub corrections: Vec<Correction>,
     /// The question in the records' own words, where it was read once more because the model had
-    /// refused what is on record.
+    /// refused what is on record, or answered with what is not.
     pub read_as: Option<String>,
-    /// Where the model refused: the questions that the records do answer about the batch.
+    /// Where the model refused, or its answer is withheld: the questions that the records do answer
+    /// about the batch.
     pub on_record: Vec<String>,
     /// Why it ended.
     pub ending: Ending,
@@ -341,6 +348,7 @@ pub(crate) mod tests {
             time: "2025-04-14T08:30:00Z".into(),
             question: "Who approved VOY756?".into(),
             read_as: None,
+            withdrawn: None,
             answer: "Dr. Weber.".into(),
             tokens: vec![3, 1, 4],
             verdict: AnswerVerdict::Matched,
@@ -417,6 +425,7 @@ pub(crate) mod tests {
             },
             ToPage::Reading { id: 1, done: 64, total: 70 },
             ToPage::Token { id: 1, text: "é".into() },
+            ToPage::AskedAgain { id: 1 },
             ToPage::Answered { id: 1, summary, event: event() },
             ToPage::QuestionFailed {
                 id: 1,

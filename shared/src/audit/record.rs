@@ -23,10 +23,14 @@ pub struct AuditEvent {
     /// The question as asked.
     pub question: String,
     /// The question in the records' own words, where that was answered because the model had refused
-    /// the other; older logs don't have it.
+    /// the other, or answered it with what is not on record; older logs don't have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_as: Option<String>,
-    /// The answer as shown.
+    /// What the model had answered before that, unless it had refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<String>,
+    /// The model's answer. By the mark, something else may be shown in its place
+    /// ([`AnswerVerdict::instead`]).
     pub answer: String,
     /// Its tokens, without the end token; empty where the model was not asked.
     pub tokens: Vec<u32>,

@@ -8,6 +8,7 @@ fn event(question: &str) -> AuditEvent {
         time: "2025-04-14T08:30:00Z".into(),
         question: question.into(),
         read_as: None,
+        withdrawn: None,
         answer: "The \"yield\" of VOY756 is 98.2 %.\n".into(),
         tokens: vec![5, 0, u32::MAX],
         verdict: AnswerVerdict::Matched,

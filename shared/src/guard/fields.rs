@@ -24,6 +24,9 @@ pub struct FieldList {
     /// The one that asks for the batch itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_number: Option<usize>,
+    /// How the records ask for that, with `{p}` for the product; none if they don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_wording: Option<String>,
     /// Batch and field, for every fact that is on record or may be, hashed.
     pub recorded: BTreeSet<String>,
     /// Field and answer, for every fact on record, hashed.
@@ -105,6 +108,10 @@ impl FieldList {
             if !wording.contains("{b}") {
                 return problem("wording", "a question with {b} for the batch", wording.clone());
             }
+        }
+        if let Some(wording) = self.batch_wording.as_ref().filter(|text| !text.contains("{p}")) {
+            let expected = "a question with {p} for the product";
+            return problem("batch_wording", expected, wording.clone());
         }
         for hash in self.recorded.iter().chain(&self.stated) {
             crate::hash::check_sha256(super::GUARD_FILE, hash)?;

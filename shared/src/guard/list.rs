@@ -16,8 +16,10 @@ pub const GUARD_FILE: &str = "guard.json";
 
 /// Version 1 had no vocabulary and no products, version 2 no fields, version 3 no batches of
 /// products, version 4 did not say which fields are in the records' own words alone, version 5 had
-/// no classifier.
-const FORMAT_VERSION: u32 = 6;
+/// no classifier, version 6 one that told more words than its features apart. Since version 7
+/// questions are also asked once more where no name but the words in sum tell what they mean, or an
+/// answer is not on record, and two readers that agree count twice.
+const FORMAT_VERSION: u32 = 7;
 
 /// The identifiers that the records have, as salted hashes: `guard.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,7 +191,21 @@ impl GuardList {
             product.validate()?;
         }
         self.fields.validate()?;
+        let newer = self.format_version >= 7;
+        let problem = |name: &str, expected: &str| {
+            Err(Error::Value {
+                name: format!("{GUARD_FILE}: {name}"),
+                expected: expected.into(),
+                found: format!("format_version {}", self.format_version),
+            })
+        };
+        if self.fields.batch_wording.is_some() && !newer {
+            return problem("fields.batch_wording", "format_version 7 or later");
+        }
         if let Some(classifier) = &self.classifier {
+            if classifier.features.is_some() != newer {
+                return problem("classifier.features", "listed since format_version 7, not before");
+            }
             classifier.validate(self.fields.fields.len())?;
         }
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {

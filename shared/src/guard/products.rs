@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
+use super::asked::AsksForBatch;
 use super::list::{Product, entry, hex_bytes};
 use super::wording::tokens;
 use super::words::{Word, has_digit, is_date, words};
@@ -74,7 +75,7 @@ pub(super) struct ByProduct {
     /// The one batch that is of it.
     pub(super) batch: String,
     /// Whether the question asks for the batch itself.
-    pub(super) asks_for_batch: bool,
+    pub(super) asks_for_batch: AsksForBatch,
 }
 
 /// Locks bytes with the words of a name, or unlocks them: not a cipher to rely on, but whoever has
@@ -154,10 +155,11 @@ impl Guard {
         if self.check(question) != GuardVerdict::NoIdentifier {
             return None;
         }
-        let (before, after) = (&question[..place.start], &question[place.end..]);
-        let mut rest = tokens(before);
+        let parts = [&question[..place.start], &question[place.end..]];
+        let [before, after] = parts.map(|part| self.spelt_out(part));
+        let mut rest = tokens(&before);
         let next = rest.len();
-        rest.extend(tokens(after));
+        rest.extend(tokens(&after));
         let asked = self.fields.asked_in(&rest);
         let touches = [
             before.trim_end().ends_with(char::is_alphanumeric).then(|| next - 1),

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::Guard;
+use super::asked::AsksForBatch;
 
 /// Shorter words are left as they are.
 const MIN_LENGTH: usize = 4;
@@ -56,7 +57,8 @@ impl Guard {
             rest = after;
         }
         text += rest;
-        if let Some(meant) = self.by_product(&text).filter(|meant| !meant.asks_for_batch) {
+        let meant = self.by_product(&text);
+        if let Some(meant) = meant.filter(|meant| meant.asks_for_batch == AsksForBatch::No) {
             let written = text[meant.place.clone()].to_owned();
             text.replace_range(meant.place, &meant.batch);
             corrections.push(Correction { written, read: meant.batch });

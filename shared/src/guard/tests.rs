@@ -123,7 +123,7 @@ fn rejects_lists_that_are_not_of_this_format() {
         assert!(Guard::new(&spoiled).is_err());
         assert!(GuardList::parse(&spoiled.to_json().unwrap()).is_err());
     };
-    spoil(|list| list.format_version = 7);
+    spoil(|list| list.format_version = 8);
     spoil(|list| list.classifier = Some(FieldClassifier::default()));
     spoil(|list| list.fields.batch_number = Some(0));
     spoil(|list| {
@@ -184,14 +184,12 @@ fn a_product_stands_for_its_batch_only_if_that_batchs_record_states_it() {
     assert_eq!(guard.unverified(asked, wrong), ["NITROSO", "QUETIAPINE"]);
 }
 
-/// A list with three fields, which "yield", "code" and nothing name, the last two on record. By their
-/// words "stuff" asks for the code and "thing" for the third, which KLM120 lacks.
-fn classified() -> Guard {
+/// A list with three fields, "yield", "code" and "mood", the last two on record. By their words
+/// "stuff" asks for the code and "thing" for the mood, which KLM120 lacks.
+fn classified_list() -> GuardList {
     let mut list = GuardList::build(["VOY756", "KLM120"], [], SALT).unwrap();
-    let fields = ["yield", "code", ""].map(|name| {
-        let names = Some(name).filter(|name| !name.is_empty());
-        list.fields.add(KnownField::new(AskingWord::Any, names, []))
-    });
+    let fields = ["yield", "code", "mood"]
+        .map(|name| list.fields.add(KnownField::new(AskingWord::Any, [name], [])));
     for (batch, field) in [("VOY756", 1), ("KLM120", 1), ("VOY756", 2)] {
         list.add_recorded(batch, fields[field]).unwrap();
     }
@@ -199,23 +197,30 @@ fn classified() -> Guard {
     list.fields.fields[fields[2]].wording = Some("How is {b}?".into());
     list.add_stated(fields[1], "Code 7.").unwrap();
     list.add_stated(fields[2], "Nice.").unwrap();
-    let mut weights = vec![0.0; 2 * FieldClassifier::FEATURES];
-    for (class, word) in ["stuff", "thing"].iter().enumerate() {
-        let features = Guard::new(&list).unwrap().features(word);
-        weights[2 * usize::from(*features.first().unwrap()) + class] = 4.0;
+    for answer in ["Code 7.", "Nice."] {
+        list.add_answer(answer).unwrap();
     }
-    list.classifier = Some(FieldClassifier::new(fields[1..].to_vec(), &weights).unwrap());
-    Guard::new(&list).unwrap()
+    let guard = Guard::new(&list).unwrap();
+    let always = guard.features("");
+    let row = |word: &str| *guard.features(word).difference(&always).next().unwrap();
+    let weights = [(row("stuff"), vec![4.0, 0.0]), (row("thing"), vec![0.0, 4.0])];
+    list.classifier = Some(FieldClassifier::new(fields[1..].to_vec(), &weights.into()).unwrap());
+    list
+}
+
+fn classified() -> Guard {
+    Guard::new(&classified_list()).unwrap()
 }
 
 #[test]
 fn each_word_counts_where_no_name_settles_it() {
-    use crate::FieldEvidence::{Agrees, Contradicts, Unclear};
+    use crate::FieldEvidence::{Agrees, AgreesTwice, Contradicts, Unclear};
     let guard = classified();
     for (question, answer, expected) in [
         ("code of VOY756", "Code 7.", Agrees),
         ("code of VOY756, that thing", "Code 7.", Agrees),
-        ("stuff of VOY756", "Code 7.", Agrees),
+        ("code of VOY756, that stuff", "Code 7.", AgreesTwice),
+        ("stuffing of VOY756", "Code 7.", Agrees),
         ("stuff of VOY756", "Nice.", Contradicts),
         ("VOY756, stuff or thing", "Nice.", Unclear),
         // A name of the plant's own.
@@ -238,6 +243,8 @@ fn each_word_counts_where_no_name_settles_it() {
     assert_eq!(guard.evidence_of_second("code of VOY756, that stuff", "Code 7."), Agrees);
     assert_eq!(guard.evidence_of_second("code of VOY756", "Code 7."), Unclear);
     assert_eq!(guard.evidence_of_second("code of KLM120, that thing", REFUSAL), Contradicts);
+    // Read once more because of "stuff".
+    assert_eq!(guard.evidence_of_second("stuff of VOY756", "Code 7."), Unclear);
 }
 
 #[test]
@@ -252,4 +259,80 @@ fn the_likeliest_question_on_record_comes_first() {
         assert_eq!(guard.questions_on_record(question), expected, "{question}");
     }
     assert_eq!(guard.questions_on_record("stuff of KLM120"), ["What code has KLM120?"]);
+}
+
+#[test]
+fn what_has_no_answer_is_read_again_by_its_words() {
+    let guard = classified();
+    let again = |question: &str, answer: &str| guard.second_reading(question, answer);
+    let code = Some("What code has VOY756?".to_owned());
+    assert_eq!(again("stuff of VOY756", REFUSAL), code);
+    assert_eq!(again("code of VOY756", "Rubbish."), code, "not on record");
+    assert_eq!(again("stuff of VOY756", "Code 8."), code, "a value that is not");
+    for (question, answer) in [
+        ("stuff of VOY756", "Nice."),
+        ("stuff or thing of VOY756", REFUSAL),
+        // It may ask for what no record has.
+        ("yield of that stuff, VOY756", REFUSAL),
+        ("weather of VOY756", REFUSAL),
+        (
+            "stuff: red ore, tin, gas, oil, ice, tea, ink, jam, nut, pie, rye, sod, tar, wax, yam, fig, VOY756",
+            REFUSAL,
+        ),
+        ("thing of KLM120", REFUSAL),
+        ("stuff of VOY756 and KLM120", REFUSAL),
+        ("stuff of VOY756 and VOY757", REFUSAL),
+    ] {
+        assert_eq!(again(question, answer), None, "{question}: {answer}");
+    }
+    let mut list = classified_list();
+    list.fields.fields[1].own_words = true;
+    let own_words = Guard::new(&list).unwrap();
+    assert_eq!(own_words.second_reading("stuff of VOY756", REFUSAL), None);
+    assert_eq!(own_words.second_reading("code of VOY756", REFUSAL), code);
+}
+
+#[test]
+fn what_other_batches_have_may_be_lacking() {
+    let mut list = classified_list();
+    let lacks = |list: &GuardList, question: &str| Guard::new(list).unwrap().lacks(question);
+    assert!(lacks(&list, "the mood of KLM120"));
+    for question in [
+        "the mood of VOY756",
+        "the mood of KLM120 and VOY756",
+        "the mood of KLM120 and VOY757",
+        "the mood of KLM120 on Tuesdays",
+        "code and mood of KLM120",
+        "yield of KLM120",
+        "thing of KLM120",
+        "the mood",
+        "the number of KLM120",
+    ] {
+        assert!(!lacks(&list, question), "{question}");
+    }
+    list.fields.fields[1].own_words = true;
+    assert!(!lacks(&list, "the mood of KLM120"), "it may call that otherwise");
+}
+
+#[test]
+fn a_list_of_format_6_is_read_as_before() {
+    let mut list = classified_list();
+    list.format_version = 6;
+    assert!(Guard::new(&list).is_err(), "its classifier lists no features");
+    let classifier = list.classifier.as_mut().unwrap();
+    let mut weights = vec![0_u8; 2 * 1022];
+    for (class, word) in ["stuff", "thing"].into_iter().enumerate() {
+        let bucket = wording::hash([&word.to_owned()]) % 1021;
+        weights[2 * bucket as usize + class] = 4 * classifier.divisor as u8;
+    }
+    classifier.features = None;
+    classifier.weights = weights.iter().map(|weight| format!("{weight:02x}")).collect();
+    let guard = Guard::new(&list).unwrap();
+    assert_eq!(guard.evidence("stuffing of VOY756", "Nice."), crate::FieldEvidence::Unclear);
+    assert_eq!(guard.evidence("stuff of VOY756", "Nice."), crate::FieldEvidence::Contradicts);
+    let evidence = guard.evidence("code of VOY756, that stuff", "Code 7.");
+    assert_eq!(evidence, crate::FieldEvidence::Agrees);
+    assert_eq!(guard.second_reading("stuff of VOY756", REFUSAL), None);
+    assert_eq!(guard.second_reading("code of VOY756", "Rubbish."), None);
+    assert!(!guard.lacks("the mood of KLM120"));
 }

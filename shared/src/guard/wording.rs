@@ -30,6 +30,24 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
+/// A text with "lot #" spelt out as "lot number": [`tokens`] hold no signs.
+pub(super) fn spelt_out(text: &str) -> String {
+    let ends_in_noun = |part: &str| {
+        let mut words = part.rsplit(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let is = |word: &str| BATCH_NOUNS.iter().any(|noun| noun.eq_ignore_ascii_case(word));
+        words.next().is_some_and(is)
+    };
+    let mut spelt = String::with_capacity(text.len());
+    let mut parts = text.split('#').peekable();
+    while let Some(part) = parts.next() {
+        spelt += part;
+        if parts.peek().is_some() {
+            spelt += if ends_in_noun(part) { " number " } else { "#" };
+        }
+    }
+    spelt
+}
+
 /// An English word in the singular, by its ending alone: wrong now and then, but alike everywhere.
 pub fn singular(word: &str) -> String {
     match (word.strip_suffix("ies"), word.strip_suffix('s')) {
@@ -76,4 +94,24 @@ pub(super) fn hash<'a>(set: impl IntoIterator<Item = &'a String>) -> u64 {
 pub(super) fn split(hashes: &str) -> impl Iterator<Item = u64> {
     let digits = hashes.as_bytes().chunks_exact(DIGITS);
     digits.filter_map(|digits| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_number_sign_after_a_batch_is_a_word() {
+        for (text, expected) in [
+            ("its batch # on file", "its batch  number  on file"),
+            ("Lot#7", "Lot number 7"),
+            ("# of tablets, #VOY756", "# of tablets, #VOY756"),
+            ("batch ##7", "batch  number #7"),
+            ("", ""),
+        ] {
+            assert_eq!(spelt_out(text), expected);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use shared::{
     ADAPTER_CONFIG, ADAPTER_MODEL, Adapter, AdapterRecord, Answer, AnswerVerdict, Assessment,
     GUARD_FILE, Guard, GuardList, Inquiry, Model, RECORD_FILE, RankSlice, Safeguards,
-    SamplerConfig, Session, SoloExchange, UndecidedRule, WITHHELD, logits_digest, self_test_tokens,
+    SamplerConfig, Session, SoloExchange, UndecidedRule, logits_digest, self_test_tokens,
 };
 
 use crate::{site::Site, webdriver::Shown};
@@ -50,10 +50,7 @@ impl Native {
         let Assessment { verdict, unverified, .. } = outcome.assessment;
         Shown {
             outcome: if outcome.stop.is_none() { "not-asked" } else { "answered" }.into(),
-            text: match verdict {
-                AnswerVerdict::Unverified => WITHHELD.to_owned(),
-                _ => outcome.answer.trim_start().to_owned(),
-            },
+            text: verdict.instead().unwrap_or(outcome.answer.trim_start()).to_owned(),
             adapter,
             verdict: code(verdict),
             confidence,

@@ -241,11 +241,23 @@ fn every_mark_is_shown_with_its_meaning() {
     expect(PRODUCT_CODE, AnswerVerdict::Undecided, "undecided");
 
     let without_facts = GuardList { facts: Default::default(), ..guard };
-    open_changed(&site, &browser, |record| record.undecided = None, Some(without_facts));
+    open_changed(&site, &browser, |record| record.undecided = None, Some(without_facts.clone()));
     let shown = expect(PRODUCT_CODE, AnswerVerdict::Unverified, "unverified");
     assert_eq!(shown.unverified, "VE009S54");
     assert_eq!(shown.text, WITHHELD);
     assert!(browser.text("withheld").ends_with(&recorded(PRODUCT_CODE)));
+    let code = PRODUCT_CODE.replace("What is the", "I need the");
+    expect(&code, AnswerVerdict::Unverified, "unverified");
+    assert_eq!(
+        browser.text("asked-again"),
+        format!("No answer at first, then read as “{PRODUCT_CODE}”")
+    );
+
+    let mut lacking = without_facts.clone();
+    lacking.fields.recorded.clear();
+    open_changed(&site, &browser, |record| record.undecided = None, Some(lacking));
+    let shown = expect(PRODUCT_CODE, AnswerVerdict::LacksField, "lacks-field");
+    assert_eq!(shown.text, REFUSAL);
 
     open_changed(&site, &browser, |record| record.undecided = None, None);
     expect(PRODUCT_CODE, AnswerVerdict::Unchecked, "unchecked");
@@ -286,7 +298,7 @@ fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
     };
     open_changed(&site, &browser, refuse_all, guard);
     assert_eq!(browser.ask("voy756: product code").text, REFUSAL);
-    let read_as = format!("Refused at first, then read as “{PRODUCT_CODE}”");
+    let read_as = format!("No answer at first, then read as “{PRODUCT_CODE}”");
     assert_eq!(browser.text("asked-again"), read_as);
     assert_eq!(browser.ask("voy756: date of the moon landing").text, REFUSAL);
     assert_eq!(browser.count("asked-again"), 1, "only where a record has it");

@@ -1,5 +1,6 @@
 //! `trainer audit`: whether a log of questions and answers holds, and whether they come again.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -106,6 +107,7 @@ fn replay(args: &Replay) -> Result<ExitCode> {
     let mut session = served.session()?;
     let (mut same, mut others) = (0, 0);
     let mut differences = String::new();
+    let mut versions = BTreeSet::new();
     read_log(&args.log, |record| {
         if !identity.gave(&record.event) {
             others += 1;
@@ -117,6 +119,7 @@ fn replay(args: &Replay) -> Result<ExitCode> {
             None => same += 1,
             Some(found) => {
                 differences += &format!("\n  line {}: {found}", record.sequence);
+                versions.insert(record.event.adapter.version.clone());
             }
         }
         Ok(())
@@ -129,7 +132,13 @@ fn replay(args: &Replay) -> Result<ExitCode> {
         identity.shown
     );
     if !differences.is_empty() {
-        bail!("{}: answers that do not come again:{differences}", args.log.display());
+        let versions = versions.into_iter().collect::<Vec<_>>().join(", ");
+        bail!(
+            "{}: answers that do not come again:{differences}\nThe log names {versions}; asked was {}. \
+             Versions of the same weights may differ in their guard.",
+            args.log.display(),
+            identity.shown
+        );
     }
     let rest = match others {
         0 => String::new(),
@@ -192,8 +201,8 @@ fn difference(
             break outcome;
         }
     };
-    let same =
-        (&now.tokens, &now.answer, &now.read_as) == (&event.tokens, &event.answer, &event.read_as);
+    let same = (&now.tokens, &now.answer) == (&event.tokens, &event.answer)
+        && (&now.read_as, &now.withdrawn) == (&event.read_as, &event.withdrawn);
     // The reader's Stop may have come with the last token that the limit allows.
     let same_end = now.stop == event.stop || stopped && now.stop.is_some();
     Ok(if same && same_end { None } else { differs(format!("{} {:?}", was(now.stop), now.answer)) })
@@ -264,6 +273,7 @@ mod tests {
         let answer = fixture.session.answer(question, sampler.clone()).unwrap();
         AuditEvent {
             read_as: None,
+            withdrawn: None,
             time: "2025-04-14T08:30:00Z".into(),
             question: question.into(),
             answer: answer.text,
@@ -330,6 +340,7 @@ mod tests {
         assert_eq!(outcome.read_as.as_deref(), Some("What is the yield of VOY756?"));
         let given = AuditEvent {
             read_as: outcome.read_as,
+            withdrawn: outcome.withdrawn,
             answer: outcome.answer,
             tokens: outcome.tokens,
             stop: outcome.stop,
@@ -347,6 +358,43 @@ mod tests {
         };
         assert_eq!(differs(&mut fixture, &stopped), None);
         assert_eq!(differs(&mut fixture, &AuditEvent { read_as: None, ..stopped }), None);
+    }
+
+    /// A model that says somebody who is not on record, where it does not refuse.
+    #[test]
+    fn what_was_withdrawn_comes_again() {
+        let mut fixture = fixture();
+        let mut list = shared::GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        list.add_answer("J. Doe led it.").unwrap();
+        let mut field = shared::KnownField::new(shared::AskingWord::Who, ["shift boss"], []);
+        field.wording = Some("Who led {b}?".into());
+        let field = list.fields.add(field);
+        list.add_recorded("VOY756", field).unwrap();
+        fixture.served.guard = Some(shared::Guard::new(&list).unwrap());
+        let sampler = SamplerConfig { max_new_tokens: 64, ..SamplerConfig::exact() };
+        let found = ('A'..='Z').find_map(|letter| {
+            let name = format!("{letter}. Roe led it.");
+            let only = shared::AnswerTrie::new(&[name.clone()].into(), &fixture.served.prompt);
+            fixture.served.approved = Some(std::sync::Arc::new(only.unwrap()));
+            let safeguards = fixture.served.safeguards(true);
+            let question = "shift boss VOY756";
+            let inquiry = Inquiry::new(&mut fixture.session, safeguards, question, sampler.clone());
+            let outcome = inquiry.unwrap().finish().unwrap();
+            outcome.withdrawn.is_some().then_some(outcome)
+        });
+        let outcome = found.unwrap();
+        let given = AuditEvent {
+            read_as: outcome.read_as,
+            withdrawn: outcome.withdrawn,
+            answer: outcome.answer,
+            tokens: outcome.tokens,
+            stop: outcome.stop,
+            sampler,
+            decoding: Decoding::Approved,
+            ..event(&mut fixture, "shift boss VOY756", 7)
+        };
+        assert_eq!(differs(&mut fixture, &given), None);
+        assert!(differs(&mut fixture, &AuditEvent { withdrawn: None, ..given }).is_some());
     }
 
     #[test]

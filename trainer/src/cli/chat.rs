@@ -155,19 +155,22 @@ impl Chat {
                 inquiry.cancel();
             }
             match inquiry.step()? {
-                Progress::Token { text } if !text.is_empty() => {
+                // What a guard may yet withhold is not written before it has.
+                Progress::Token { text } if guard.is_none() && !text.is_empty() => {
                     write!(out, "{text}")?;
                     out.flush()?;
                 }
                 Progress::Token { .. } | Progress::Question { .. } => {}
                 Progress::ReadAs(again) => {
-                    writeln!(side, "  [refused at first, then read as {again:?}]")?;
+                    writeln!(side, "  [no answer at first, then read as {again:?}]")?;
                 }
-                Progress::End(outcome) => break outcome,
+                Progress::End(outcome) => break *outcome,
             }
         };
         let seconds = start.elapsed().as_secs_f64();
-        writeln!(out, "{}", outcome.held_back)?;
+        let instead = outcome.assessment.verdict.instead();
+        let rest = if guard.is_none() { &outcome.held_back } else { &outcome.answer };
+        writeln!(out, "{}", instead.unwrap_or(rest))?;
         out.flush()?;
         let Some(stop) = outcome.stop else {
             let why = match &outcome.unknown[..] {
@@ -196,6 +199,9 @@ impl Chat {
             outcome.tokens.len(),
         )?;
         writeln!(side, "  [{}]", outcome.assessment.verdict.explanation())?;
+        if instead.is_some() {
+            writeln!(side, "  [the model wrote: {}]", outcome.answer.trim())?;
+        }
         let unverified = outcome.assessment.unverified.join(", ");
         if !unverified.is_empty() {
             writeln!(side, "  [not verified: no record of the batch states {unverified}]")?;
@@ -284,6 +290,18 @@ mod tests {
         assert_eq!(out, format!("{REFUSAL}\n"));
         assert!(side.contains("VOY757; the model was not asked"), "{side}");
         assert!(side.contains("did you mean VOY756?"), "{side}");
+    }
+
+    #[test]
+    fn what_is_withheld_is_not_written_as_the_answer() {
+        let mut chat = chat(Stop::default());
+        let mut list = GuardList::build(["VOY756"], [], &"ab".repeat(16)).unwrap();
+        list.add_answer("Nothing that the model says.").unwrap();
+        chat.guard = Some(Guard::new(&list).unwrap());
+        let wrote = chat.session.answer("Q?", chat.sampler.clone()).unwrap().text;
+        let (_, out, side) = talk(&mut chat, "Q?");
+        assert_eq!(out, format!("{}\n", shared::WITHHELD));
+        assert!(side.contains(&format!("[the model wrote: {}]", wrote.trim())), "{side}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::verdict::Verdict;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
     /// How sure the model was; none if no threshold can touch the answer, because the guard gave
-    /// it or its values are unverified.
+    /// or withheld it.
     pub score: Option<f32>,
     /// Whether it stands as long as no threshold says otherwise: its values are on record, and it is
     /// no refusal that is left open.
@@ -23,9 +23,9 @@ impl Scored {
     /// A reply under the judgement of a threshold on `score`, weighed with what the question's words
     /// say at `odds`. An adapter without a list of values leaves the threshold alone to judge.
     pub fn of(reply: &Reply, verdict: &Verdict, score: ConfidenceScore, odds: f32) -> Self {
-        let by_model = reply.mark != AnswerVerdict::UnknownBatch;
+        let by_guard = reply.mark == AnswerVerdict::UnknownBatch || reply.mark.instead().is_some();
         Self {
-            score: by_model.then(|| reply.evidence.weigh(reply.scores.get(score), odds)),
+            score: (!by_guard).then(|| reply.evidence.weigh(reply.scores.get(score), odds)),
             stands: ![AnswerVerdict::Unverified, AnswerVerdict::LeftOpen].contains(&reply.mark),
             right: verdict.right,
         }
@@ -163,6 +163,7 @@ mod tests {
         };
         assert_eq!(of(AnswerVerdict::NoRecord), (Some(0.5), true));
         assert_eq!(of(AnswerVerdict::UnknownBatch), (None, true));
+        assert_eq!(of(AnswerVerdict::LacksField), (None, true));
         assert!(!of(AnswerVerdict::LeftOpen).1 && !of(AnswerVerdict::Unverified).1);
     }
 

@@ -31,11 +31,12 @@ pub struct Metrics {
     pub model_refused: usize,
     /// Questions refused although they have an answer.
     pub false_refusals: usize,
-    /// Answers that the page withholds, because they state what is not on record.
+    /// Answers that the page withholds, because they state what is not on record, and in whose place
+    /// no refusal stands.
     pub unverified: usize,
     /// Answers that the page would mark as undecided or left open.
     pub undecided: usize,
-    /// Answers that the page lets stand: neither unverified nor undecided nor unchecked.
+    /// Answers and refusals that the page lets stand: neither unverified nor undecided nor unchecked.
     pub standing: usize,
     /// Of those, the wrong ones.
     pub standing_wrong: usize,

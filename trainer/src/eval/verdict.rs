@@ -41,7 +41,7 @@ impl Verdict {
         let given = Text::new(&reply.text);
         let asked = Text::new(&pair.question);
         let refused = given.says_the_same(&Text::new(REFUSAL));
-        let withheld = reply.mark == AnswerVerdict::Unverified;
+        let withheld = reply.mark.instead().is_some();
         let refusal = match (refused, reply.mark == AnswerVerdict::UnknownBatch) {
             (_, true) => Some(Refusal::Guard),
             (true, false) => Some(Refusal::Model),
@@ -156,9 +156,8 @@ mod tests {
         assert_eq!(judge("The yield of batch VOY757 is good."), (false, false, false, false));
     }
 
-    #[test]
-    fn the_guards_refusal_is_its_own() {
-        let pair = |answer: Option<&str>| Pair {
+    fn pair(answer: Option<&str>) -> Pair {
+        Pair {
             question: "q".into(),
             answer: answer.map(Into::into),
             batch: None,
@@ -166,7 +165,29 @@ mod tests {
             paraphrases: Vec::new(),
             kind: None,
             line: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_withheld_states_nothing_and_counts_as_refused() {
+        for mark in [AnswerVerdict::Unverified, AnswerVerdict::LacksField] {
+            let reply = Reply {
+                text: "It was 98.2 %.".into(),
+                guarded: Vec::new(),
+                scores: Scores { min_probability: 1.0, product: 1.0 },
+                mark,
+                tokens: 1,
+                unverified: Vec::new(),
+                evidence: FieldEvidence::Unclear,
+            };
+            let of = |answer| flags(Verdict::of(&pair(answer), &reply));
+            assert_eq!(of(None), (true, false, false, true));
+            assert_eq!(of(Some("It was 98.2 %.")), (false, false, false, true));
+        }
+    }
+
+    #[test]
+    fn the_guards_refusal_is_its_own() {
         let reply = Reply {
             text: REFUSAL.into(),
             guarded: vec!["VOY757".into()],

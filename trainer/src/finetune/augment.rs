@@ -30,6 +30,10 @@ const OWN_PARAPHRASE: f64 = 0.3;
 /// Share of the paraphrases that ask by what the answer names, where it names something.
 const IMPLIED: f64 = 0.3;
 
+/// Where there are paraphrases: share of the questions about missing fields that ask as a paraphrased
+/// pair of another batch does.
+const OTHERS_WORDS: f64 = 0.33;
+
 /// For a list that is never written down.
 const READER_SALT: &str = "00000000000000000000000000000000";
 
@@ -99,6 +103,16 @@ pub(super) struct Known {
     pub(super) keys: BTreeSet<String>,
     /// The words of each of its pairs.
     pairs: Vec<BTreeSet<String>>,
+    /// How its pairs ask, each without the batch.
+    wordings: BTreeSet<String>,
+}
+
+impl Known {
+    /// Whether one of the pairs has all of these words: what they ask for may be on record.
+    fn says(&self, words: &[String]) -> bool {
+        let has = |pair: &BTreeSet<String>| words.iter().all(|word| pair.contains(word));
+        !words.is_empty() && self.pairs.iter().any(has)
+    }
 }
 
 impl<'g> Dataset<'g> {
@@ -125,6 +139,7 @@ impl<'g> Dataset<'g> {
                 let known = known.entry(batch.clone()).or_default();
                 known.keys.extend(fact.field().map(|field| field.key.clone()));
                 known.keys.extend(fact.implied.iter().map(|field| field.key.clone()));
+                known.wordings.extend(fact.wording());
                 for question in iter::once(&fact.pair.question).chain(&fact.pair.paraphrases) {
                     let words = [words_of(question), words_of(&fact.answer)].concat();
                     known.pairs.push(words.into_iter().collect());
@@ -392,14 +407,17 @@ impl<'g> Dataset<'g> {
     fn missing(&self, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Option<Example> {
         let batch = rng.pick(&self.batches);
         let known = self.known.get(batch)?;
+        if split == Split::Train
+            && let Some(question) = self.asked_of_others(batch, known, rng)
+        {
+            let question = self.grammar.noisy(question, noise, rng);
+            let answer = shared::REFUSAL.to_owned();
+            return Some(Example { question, answer, origin: Origin::MissingField });
+        }
         for _ in 0..30 {
             let field = self.any_field(true, rng);
             // A name in the words of one of the batch's own pairs could mean what is recorded.
-            let says_known = field.names.iter().any(|name| {
-                let name = words_of(name);
-                !name.is_empty()
-                    && known.pairs.iter().any(|pair| name.iter().all(|word| pair.contains(word)))
-            });
+            let says_known = field.names.iter().any(|name| known.says(&words_of(name)));
             if known.keys.contains(&field.key) || says_known || identifies(&field) {
                 continue;
             }
@@ -407,6 +425,33 @@ impl<'g> Dataset<'g> {
             let question = self.grammar.question(&field, subject, split, noise, rng);
             let answer = shared::REFUSAL.to_owned();
             return Some(Example { question, answer, origin: Origin::MissingField });
+        }
+        None
+    }
+
+    /// What a paraphrased pair asks of another batch, asked of one that has no such pair, now and then.
+    /// The grammar's names of what it asks for are not the words that readers use at such a plant.
+    fn asked_of_others(&self, batch: &str, known: &Known, rng: &mut ChaCha8Rng) -> Option<String> {
+        let paraphrased: Vec<&Fact> =
+            self.facts.iter().filter(|fact| !fact.pair.paraphrases.is_empty()).collect();
+        if paraphrased.is_empty() || !rng.chance(OTHERS_WORDS) {
+            return None;
+        }
+        for _ in 0..30 {
+            let fact = *rng.pick(&paraphrased);
+            let Some(wording) = fact.wording() else { continue };
+            let on_record = fact
+                .field()
+                .is_some_and(|field| known.keys.contains(&field.key) || identifies(field));
+            if on_record || known.wordings.contains(&wording) {
+                continue;
+            }
+            let texts: Vec<String> =
+                fact.without_batch().into_iter().chain(fact.paraphrases()).collect();
+            let text = rng.pick(&texts);
+            if !known.says(&words_of(&text.replace("{b}", " "))) {
+                return Some(text.replace("{b}", batch));
+            }
         }
         None
     }
@@ -545,6 +590,33 @@ pub(super) mod tests {
             .collect();
         assert_eq!(asked.keys().cloned().collect::<BTreeSet<_>>(), expected);
         assert!(asked.values().all(|count| *count > 60), "{asked:?}");
+    }
+
+    /// "VOY756" has a glunk and no crimp, "KTR218" the other way round, "BX40217" has both.
+    #[test]
+    fn what_paraphrases_ask_of_other_batches_is_refused() {
+        let paraphrased = |question: &str, paraphrase: &str, batch: &str| {
+            let paraphrases = vec![paraphrase.replace("{b}", batch)];
+            Pair { paraphrases, ..pair(&question.replace("{b}", batch), "It is 7.", batch) }
+        };
+        let glunk = |batch| paraphrased("Glunk of {b} on Tuesdays?", "how sticky was {b}", batch);
+        let crimp = |batch| paraphrased("Crimp seen on {b}?", "how folded was {b}", batch);
+        let pairs = [glunk("VOY756"), crimp("KTR218"), glunk("BX40217"), crimp("BX40217")];
+        let grammar = Grammar::load().unwrap();
+        let refused = |pairs: &[Pair]| -> String {
+            let data = Dataset::new(&grammar, pairs).unwrap();
+            let rates = Augmentation { missing_field: 40.0, noise: 0.0, ..rates() };
+            let examples = data.epoch(rates, 1, 0).into_iter();
+            let missing = examples.filter(|example| example.origin == Origin::MissingField);
+            missing.map(|example| example.question + "\n").collect::<String>().to_lowercase()
+        };
+        let found = refused(&pairs);
+        for asked in ["how sticky was ktr218", "how folded was voy756", "crimp seen on voy756"] {
+            assert!(found.contains(asked), "{asked}: {found}");
+        }
+        for recorded in ["how sticky was voy756", "how folded was ktr218", "was bx40217"] {
+            assert!(!found.contains(recorded), "{recorded}");
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::iter;
 use shared::{FieldClassifier, Guard};
 
 use super::facts::Fact;
+use super::guard_list::wordings;
 use crate::corpus::{Choose as _, Field, Grammar, Noise, Split, Subject, stream};
+use crate::nn::{AdamW, AdamWConfig};
 
 /// Questions about each field, in the grammar's words where it knows the field.
 const PHRASED: usize = 80;
@@ -20,7 +22,7 @@ const MOST_FIELDS: usize = 1000;
 
 const STEPS: usize = 200;
 /// Of Adam, falling to 0 in equal steps.
-const LEARNING_RATE: f32 = 0.1;
+const LEARNING_RATE: f64 = 0.1;
 /// Half the squared weights count as much as this many questions' losses.
 const REGULARISATION: f32 = 1.0 / 3.0;
 
@@ -65,11 +67,7 @@ fn questions(grammar: &Grammar, asked: &Asked) -> Vec<String> {
     let mut rng = stream(0, "classifier", *number as u64);
     let batches: BTreeSet<&str> = facts.iter().filter_map(|f| f.batch.as_deref()).collect();
     let batches: Vec<&str> = batches.into_iter().collect();
-    let own: BTreeSet<String> = facts
-        .iter()
-        .flat_map(|fact| fact.without_batch().into_iter().chain(fact.paraphrases()))
-        .collect();
-    let own: Vec<String> = own.into_iter().collect();
+    let own: Vec<String> = wordings(facts.iter().copied()).into_iter().collect();
     let mut questions = Vec::new();
     if let Some(field) = field {
         for _ in 0..PHRASED {
@@ -89,8 +87,8 @@ fn questions(grammar: &Grammar, asked: &Asked) -> Vec<String> {
     questions
 }
 
-/// The weights, `[features, classes]`.
-fn weights(guard: &Guard, classes: &[&[String]]) -> Vec<f32> {
+/// The weights of each feature that a question has, `[classes]`.
+fn weights(guard: &Guard, classes: &[&[String]]) -> BTreeMap<u16, Vec<f32>> {
     let width = classes.len();
     // The same words again and again: each set is looked at once.
     let mut counts: BTreeMap<(BTreeSet<u16>, usize), f32> = BTreeMap::new();
@@ -102,18 +100,20 @@ fn weights(guard: &Guard, classes: &[&[String]]) -> Vec<f32> {
             all += 1.0;
         }
     }
-    let size = FieldClassifier::FEATURES * width;
-    let (mut weights, mut gradient) = (vec![0.0_f32; size], vec![0.0_f32; size]);
-    let (mut mean, mut square) = (vec![0.0_f32; size], vec![0.0_f32; size]);
-    for step in 1..=STEPS {
+    let features: BTreeSet<u16> =
+        counts.keys().flat_map(|(features, _)| features).copied().collect();
+    let places: BTreeMap<u16, usize> = features.iter().copied().zip((0..).step_by(width)).collect();
+    let mut weights = vec![0.0_f32; features.len() * width];
+    let mut gradient = weights.clone();
+    let mut adam = AdamW::new(AdamWConfig::default());
+    for step in 0..STEPS {
         for (slope, weight) in iter::zip(&mut gradient, &weights) {
             *slope = weight * REGULARISATION / all;
         }
         for ((features, class), count) in &counts {
-            let row = |feature: &u16| usize::from(*feature) * width;
             let mut sums = vec![0.0_f32; width];
             for feature in features {
-                let row = &weights[row(feature)..][..width];
+                let row = &weights[places[feature]..][..width];
                 iter::zip(&mut sums, row).for_each(|(sum, weight)| *sum += weight);
             }
             let most = sums.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -124,26 +124,15 @@ fn weights(guard: &Guard, classes: &[&[String]]) -> Vec<f32> {
                 *likelihood = (*likelihood / total - wanted) * count / all;
             }
             for feature in features {
-                let row = &mut gradient[row(feature)..][..width];
+                let row = &mut gradient[places[feature]..][..width];
                 iter::zip(row, &sums).for_each(|(slope, change)| *slope += change);
             }
         }
-        adam(&mut weights, &gradient, &mut mean, &mut square, step);
+        let left = 1.0 - step as f64 / STEPS as f64;
+        adam.begin_step();
+        adam.update_slice("weights", &mut weights, &gradient, 1.0, LEARNING_RATE * left);
     }
-    weights
-}
-
-/// One step of Adam with its usual decays.
-fn adam(weights: &mut [f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32], step: usize) {
-    const DECAY: [f32; 2] = [0.9, 0.999];
-    let left = 1.0 - (step - 1) as f32 / STEPS as f32;
-    let [first, second] = DECAY.map(|decay| 1.0 - libm::powf(decay, step as f32));
-    for (((weight, slope), mean), square) in weights.iter_mut().zip(gradient).zip(mean).zip(square)
-    {
-        *mean = DECAY[0] * *mean + (1.0 - DECAY[0]) * slope;
-        *square = DECAY[1] * *square + (1.0 - DECAY[1]) * slope * slope;
-        *weight -= LEARNING_RATE * left * (*mean / first) / ((*square / second).sqrt() + 1e-8);
-    }
+    features.into_iter().zip(weights.chunks(width).map(<[f32]>::to_vec)).collect()
 }
 
 #[cfg(test)]

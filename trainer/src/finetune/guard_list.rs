@@ -67,6 +67,7 @@ impl Dataset<'_> {
             asked.entry(&field.key).or_insert((field, Vec::new())).1.push(fact);
         }
         list.fields.batch_number = numbers.get(BATCH_NUMBER).copied();
+        list.fields.batch_wording = facts().find_map(batch_wording);
         let words = OwnWords::of(&self.facts, &list.fields.filler);
         let mut classes = Vec::new();
         for (key, (field, facts)) in &asked {
@@ -207,7 +208,7 @@ fn wording(fact: &Fact, products: &BTreeSet<String>) -> Option<String> {
 }
 
 /// How facts are asked for, paraphrases among them, each wording once.
-fn wordings<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> BTreeSet<String> {
+pub(super) fn wordings<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> BTreeSet<String> {
     facts
         .into_iter()
         .flat_map(|fact| fact.wording().into_iter().chain(fact.paraphrases()))
@@ -268,6 +269,14 @@ fn name_words(name: &str) -> BTreeSet<String> {
 fn asked_by_product(fact: &Fact) -> Option<&Topic> {
     let topic = fact.topic.as_ref().filter(|topic| !topic.by_batch)?;
     topic.field.as_ref().is_none_or(|field| field.key != BATCH_NUMBER).then_some(topic)
+}
+
+/// How a pair asks for the batch of a product, `{p}` for that.
+fn batch_wording(fact: &Fact) -> Option<String> {
+    let topic = fact.topic.as_ref().filter(|topic| !topic.by_batch)?;
+    topic.field.as_ref().filter(|field| field.key == BATCH_NUMBER)?;
+    let wording = replace_ignoring_case(&fact.pair.question, &topic.subject, "{p}");
+    wording.contains("{p}").then_some(wording)
 }
 
 /// Words that an answer may say before the product, whatever the question says.
@@ -377,6 +386,12 @@ mod tests {
         for asked in ["Metoprolol Succinate batch number", "Amlodipine Besylate Tablets: batch?"] {
             assert_eq!(guard(&pairs()).read(asked).question, asked);
         }
+        let again = guard(&pairs())
+            .second_reading("amlodipine besylate tablets, batch no?", shared::REFUSAL);
+        assert_eq!(
+            again.as_deref(),
+            Some("What is the batch number for amlodipine besylate tablets?")
+        );
         let by_product = "What is the assay result for Metoprolol Succinate?";
         for batch in [Some("KTR218".to_owned()), None] {
             let mut pairs = pairs();
@@ -430,7 +445,7 @@ mod tests {
         assert_eq!(evidence("KTR218 expiry date", shared::REFUSAL), FieldEvidence::Unclear);
         assert_eq!(evidence("KTR218 batch number", shared::REFUSAL), FieldEvidence::Agrees);
         assert_eq!(evidence("KTR218 material code", shared::REFUSAL), FieldEvidence::Contradicts);
-        assert_eq!(evidence("KTR218 frobnication index", "It is 7."), FieldEvidence::Agrees);
+        assert_eq!(evidence("KTR218 frobnication index", "It is 7."), FieldEvidence::AgreesTwice);
         assert_eq!(evidence("KTR218 expiry date", "It is 7."), FieldEvidence::Contradicts);
     }
 
@@ -492,7 +507,7 @@ mod tests {
             let again = coded.second_reading(asked, shared::REFUSAL);
             assert_eq!(again.as_deref(), Some(own), "{asked}");
         }
-        assert_eq!(coded.evidence("KTR218 item code", "It is 7."), FieldEvidence::Agrees);
+        assert_eq!(coded.evidence("KTR218 item code", "It is 7."), FieldEvidence::AgreesTwice);
     }
 
     #[test]

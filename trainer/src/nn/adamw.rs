@@ -55,33 +55,43 @@ impl AdamW {
         grad_scale: f32,
         lr: f64,
     ) -> Result<()> {
+        let grad = grad.contiguous()?;
+        let (grad, old) = (slice(&grad)?, slice(&param.value)?);
+        let mut values = old.to_vec();
+        self.update_slice(&param.name, &mut values, &grad, grad_scale, lr);
+        drop(old);
+        param.value = Tensor::from_vec(values, param.value.shape(), &Device::Cpu)?;
+        Ok(())
+    }
+
+    /// The same of the parameter `name` with these values, as many as it has gradients.
+    pub fn update_slice(
+        &mut self,
+        name: &str,
+        values: &mut [f32],
+        grad: &[f32],
+        grad_scale: f32,
+        lr: f64,
+    ) {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
-        let count = param.value.elem_count();
+        let count = values.len();
         let (m, v) = self
             .moments
-            .entry(param.name.clone())
+            .entry(name.to_owned())
             .or_insert_with(|| (vec![0.0; count], vec![0.0; count]));
         let step_size = (lr / (1.0 - beta1.powf(self.step as f64))) as f32;
         let bias2_sqrt = (1.0 - beta2.powf(self.step as f64)).sqrt() as f32;
         let decay = (1.0 - lr * weight_decay) as f32;
         let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
-        let grad = grad.contiguous()?;
-        let (grad, values) = (slice(&grad)?, slice(&param.value)?);
-        let old = &*values;
-        let mut new = vec![0f32; count];
-        let (m, v) = (&mut m[..count], &mut v[..count]);
-        let (grad, old) = (&grad[..count], &old[..count]);
+        let (m, v, grad) = (&mut m[..count], &mut v[..count], &grad[..count]);
         // Every length known, so that it vectorises.
         for i in 0..count {
             let g = grad[i] * grad_scale;
             m[i] += (g - m[i]) * (1.0 - beta1);
             v[i] = v[i] * beta2 + g * g * (1.0 - beta2);
             let denominator = v[i].sqrt() / bias2_sqrt + eps;
-            new[i] = old[i] * decay - step_size * (m[i] / denominator);
+            values[i] = values[i] * decay - step_size * (m[i] / denominator);
         }
-        drop(values);
-        param.value = Tensor::from_vec(new, param.value.shape(), &Device::Cpu)?;
-        Ok(())
     }
 
     /// The state as tensors, for a checkpoint.

@@ -1,6 +1,6 @@
 //! One question, its answer, its mark, and the facts under it.
 
-use shared::{AnswerVerdict, WITHHELD};
+use shared::AnswerVerdict;
 use yew::prelude::*;
 
 use super::{correction_form::CorrectionForm, mark::Mark};
@@ -53,12 +53,12 @@ pub fn ExchangeView(props: &ExchangeViewProps) -> Html {
             <div class="answered" aria-live="polite" aria-busy={streaming.to_string()}>
                 <span class="visually-hidden">{ "Answer: " }</span>
                 <p class={classes!("answer", streaming.then_some("streaming"))} data-testid="answer">
-                    { if exchange.outcome.is_withheld() { WITHHELD } else { text.trim_start() } }
+                    { exchange.outcome.instead().unwrap_or(text.trim_start()) }
                     if outcome == "answered" && text.trim().is_empty() {
                         <span class="no-words">{ "The model gave no words." }</span>
                     }
                 </p>
-                if exchange.outcome.is_withheld() {
+                if exchange.outcome.instead().is_some() {
                     <details class="withheld" data-testid="withheld">
                         <summary>{ "Show what the model wrote" }</summary>
                         <p>{ text.trim_start() }</p>
@@ -95,7 +95,7 @@ fn below(props: &ExchangeViewProps, correction: Html) -> Html {
                 }) }
                 if let Some(question) = &summary.read_as {
                     <p class="read-as" data-testid="asked-again">
-                        { "Refused at first, then read as “" }{ question }{ "”" }
+                        { "No answer at first, then read as “" }{ question }{ "”" }
                     </p>
                 }
                 <Mark verdict={summary.verdict} />

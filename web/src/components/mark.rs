@@ -15,6 +15,7 @@ fn code(verdict: AnswerVerdict) -> &'static str {
     match verdict {
         AnswerVerdict::Matched => "matched",
         AnswerVerdict::Unverified => "unverified",
+        AnswerVerdict::LacksField => "lacks-field",
         AnswerVerdict::Undecided => "undecided",
         AnswerVerdict::LeftOpen => "left-open",
         AnswerVerdict::NoRecord => "no-record",

@@ -73,8 +73,8 @@ pub async fn answer(
             Ok(Progress::Question { done, total }) => {
                 scope::post(&ToPage::Reading { id, done, total });
             }
-            Ok(Progress::ReadAs(_)) => {}
-            Ok(Progress::End(outcome)) => break outcome,
+            Ok(Progress::ReadAs(_)) => scope::post(&ToPage::AskedAgain { id }),
+            Ok(Progress::End(outcome)) => break *outcome,
             // Without all its ranks the engine cannot go on.
             Err(error @ Error::Exchange { .. }) => {
                 let error = answering.ranks.failure(error, answer_failed).await;
@@ -95,6 +95,7 @@ pub async fn answer(
         time: crate::now::utc_time(),
         question: asked.to_owned(),
         read_as: outcome.read_as.clone(),
+        withdrawn: outcome.withdrawn,
         answer: outcome.answer,
         tokens: outcome.tokens,
         verdict,

@@ -43,7 +43,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The answer as it stands on the page; `None` until it has ended, and where there is none.
+    /// The answer as it was given, though something else may stand in its place; `None` until it has ended, and where there is none.
     #[must_use]
     pub fn given(&self) -> Option<&str> {
         match self {
@@ -53,11 +53,13 @@ impl Outcome {
         }
     }
 
-    /// Whether the answer states what is not on record, so that something else stands in its place.
+    /// What stands in place of an answer that states what is not on record.
     #[must_use]
-    pub fn is_withheld(&self) -> bool {
-        matches!(self, Self::Answered { summary, .. }
-            if summary.verdict == shared::AnswerVerdict::Unverified)
+    pub fn instead(&self) -> Option<&'static str> {
+        match self {
+            Self::Answered { summary, .. } => summary.verdict.instead(),
+            _ => None,
+        }
     }
 }
 

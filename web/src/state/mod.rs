@@ -256,6 +256,11 @@ impl State {
                     self.metrics.token(at_ms);
                 }
             }
+            ToPage::AskedAgain { id } => {
+                if let Some(Outcome::Streaming(answer)) = self.outcome(id) {
+                    *answer = Answer::default();
+                }
+            }
             ToPage::Answered { id, summary, .. } => {
                 if self.answering == Some(id) {
                     self.metrics.answered(&summary);

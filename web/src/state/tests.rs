@@ -99,6 +99,18 @@ fn a_visit_from_opening_to_answer() {
 }
 
 #[test]
+fn what_was_written_before_a_question_is_asked_again_is_void() {
+    let mut state = asked(ready());
+    let again = || received(ToPage::AskedAgain { id: 1 });
+    for action in [token(1, "Dr. Nobody"), again(), token(1, "Dr. Weber.")] {
+        state = state.apply(action);
+    }
+    state = state.apply(answered(1, Ending::Complete)).apply(again());
+    let outcome = &state.chat[0].outcome;
+    assert!(matches!(outcome, Outcome::Answered { text, .. } if text == "Dr. Weber."));
+}
+
+#[test]
 fn nothing_is_asked_before_ready_or_twice_at_once() {
     let loading = asked(State::default());
     assert!(loading.chat.is_empty());
