@@ -94,6 +94,8 @@ pub struct Outcome {
     /// Where the model refused, or its answer is withheld: questions that the records do answer about
     /// the batch ([`Guard::questions_on_record`]), but not the one that was asked.
     pub on_record: Vec<String>,
+    /// The one of them that is most likely meant ([`Guard::likeliest_on_record`]).
+    pub likeliest: Option<String>,
 }
 
 impl<'a, E: Exchange> Inquiry<'a, E> {
@@ -228,13 +230,15 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             scores,
         );
         let none = self.answer.trim() == REFUSAL || assessment.verdict.instead().is_some();
-        let on_record = self.safeguards.guard.filter(|_| none);
-        let mut on_record = on_record
-            .map_or_else(Vec::new, |guard| guard.questions_on_record(&self.reading.question));
+        let guard = self.safeguards.guard.filter(|_| none);
+        let mut on_record =
+            guard.map_or_else(Vec::new, |guard| guard.questions_on_record(&self.reading.question));
         // What has just been asked is not offered.
         on_record.retain(|asked| {
             *asked != self.reading.question && self.read_as.as_ref() != Some(asked)
         });
+        let likeliest = guard.and_then(|guard| guard.likeliest_on_record(&self.reading.question));
+        let likeliest = likeliest.filter(|asked| on_record.contains(asked));
         Outcome {
             held_back: self.rest(),
             answer: self.answer.clone(),
@@ -249,6 +253,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             withdrawn: self.withdrawn.clone(),
             assessment,
             on_record,
+            likeliest,
         }
     }
 
@@ -270,6 +275,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
                 evidence: FieldEvidence::Unclear,
             },
             on_record: Vec::new(),
+            likeliest: None,
         }
     }
 }

@@ -322,6 +322,8 @@ pub struct Summary {
     /// Where the model refused, or its answer is withheld: the questions that the records do answer
     /// about the batch.
     pub on_record: Vec<String>,
+    /// The one of them that is most likely meant.
+    pub likeliest: Option<String>,
     /// Why it ended.
     pub ending: Ending,
     /// Size of the WebAssembly memories of all ranks in bytes.
@@ -393,6 +395,7 @@ pub(crate) mod tests {
             corrections: vec![Correction { written: "yeild".into(), read: "yield".into() }],
             read_as: Some("What is the yield of VOY756?".into()),
             on_record: vec!["Who approved VOY756?".into()],
+            likeliest: Some("Who approved VOY756?".into()),
             ending: Ending::Complete,
             memory_bytes: 1 << 24,
         };
@@ -449,6 +452,7 @@ pub(crate) mod tests {
             corrections: Vec::new(),
             read_as: None,
             on_record: Vec::new(),
+            likeliest: None,
             ending: Ending::Stopped,
             memory_bytes: 0,
         };

@@ -99,6 +99,21 @@ impl Guard {
     /// first those that its words make likely. None if the question names several batches, an unknown
     /// one or none.
     pub fn questions_on_record(&self, question: &str) -> Vec<String> {
+        self.by_share(question).into_iter().map(|(asked, _)| asked).collect()
+    }
+
+    /// That of [`Self::questions_on_record`] which a question most likely means, by its words; none
+    /// where the batch has something in words of its own.
+    pub fn likeliest_on_record(&self, question: &str) -> Option<String> {
+        /// Of refusals that did not stand with this share and more, 10 of 15 were of that, and the
+        /// others of nothing on record; at batches with words of their own 18 of 59 (tests of the
+        /// sample's two adapters and of five others, counted with a prototype).
+        const LIKELY: f32 = 0.7;
+        let (likeliest, share) = self.by_share(question).into_iter().next()?;
+        (share > LIKELY && !self.leaves_open(question)).then_some(likeliest)
+    }
+
+    fn by_share(&self, question: &str) -> Vec<(String, f32)> {
         let Named { batches, unknown, tokens, .. } = self.named(question);
         let mut batches = batches.into_iter();
         let (Some((batch, written)), None, false) = (batches.next(), batches.next(), unknown)
@@ -108,7 +123,7 @@ impl Guard {
         let name = self.name(&batch, &written);
         let shares = self.classifier.as_ref().map(|known| known.shares(&tokens));
         let wordings = self.likely_wordings(&batch, shares.as_ref()).into_iter();
-        wordings.map(|(wording, _)| wording.replace("{b}", &name)).collect()
+        wordings.map(|(wording, share)| (wording.replace("{b}", &name), share)).collect()
     }
 
     /// How the records ask for what they have of a batch, and the share that is meant by it; the

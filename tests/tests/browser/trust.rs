@@ -203,6 +203,20 @@ fn open_changed(
     browser.open_adapter(&files);
 }
 
+/// A rule that no answer is sure enough for.
+fn undecided_below_all() -> UndecidedRule {
+    UndecidedRule {
+        evidence_odds: 1.0,
+        score: ConfidenceScore::Product,
+        below: 1.0,
+        questions: 200,
+        questions_sha256: "f".repeat(64),
+        coverage: 0.0,
+        wrong: 0.0,
+        wrong_at_most: 0.003,
+    }
+}
+
 #[test]
 fn every_mark_is_shown_with_its_meaning() {
     let (site, browser) = (Site::start(), Browser::start());
@@ -225,18 +239,7 @@ fn every_mark_is_shown_with_its_meaning() {
     expect(PRODUCT_CODE, AnswerVerdict::Matched, "matched");
     expect(NO_SUCH_BATCH, AnswerVerdict::UnknownBatch, "unknown-batch");
 
-    let strict = |record: &mut AdapterRecord| {
-        record.undecided = Some(UndecidedRule {
-            evidence_odds: 1.0,
-            score: ConfidenceScore::Product,
-            below: 1.0,
-            questions: 200,
-            questions_sha256: "f".repeat(64),
-            coverage: 0.0,
-            wrong: 0.0,
-            wrong_at_most: 0.003,
-        });
-    };
+    let strict = |record: &mut AdapterRecord| record.undecided = Some(undecided_below_all());
     open_changed(&site, &browser, strict, Some(guard.clone()));
     expect(PRODUCT_CODE, AnswerVerdict::Undecided, "undecided");
 
@@ -290,13 +293,13 @@ fn a_product_is_read_as_its_batch_and_shown() {
 fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
     let (site, browser) = (Site::start(), Browser::start());
     let guard = fs::read(site.path("adapters").join(site.current()).join(GUARD_FILE)).unwrap();
-    let guard = Some(GuardList::parse(&guard).unwrap());
+    let guard = GuardList::parse(&guard).unwrap();
     browser.visit_ready(site.url());
     let refuse_all = |record: &mut AdapterRecord| {
         let questions_sha256 = "f".repeat(64);
         record.refusal_bias = Some(RefusalBias { logit: 20.0, questions: 1, questions_sha256 });
     };
-    open_changed(&site, &browser, refuse_all, guard);
+    open_changed(&site, &browser, refuse_all, Some(guard.clone()));
     assert_eq!(browser.ask("voy756: product code").text, REFUSAL);
     let read_as = format!("No answer at first, then read as “{PRODUCT_CODE}”");
     assert_eq!(browser.text("asked-again"), read_as);
@@ -320,6 +323,17 @@ fn what_is_refused_although_it_is_on_record_is_read_again_and_shown() {
         log.iter().map(|record| record.event.read_as.as_deref()).collect();
     assert_eq!(read_as, [Some(PRODUCT_CODE), None, None]);
     assert_eq!(log[2].event.question, PRODUCT_CODE);
+    assert_eq!(browser.count("likeliest"), 0, "these refusals stand");
+
+    // A refusal that does not stand, of a question that is most likely about one thing on record.
+    let unsure = |record: &mut AdapterRecord| {
+        refuse_all(record);
+        record.undecided = Some(undecided_below_all());
+    };
+    open_changed(&site, &browser, unsure, Some(guard));
+    let asked = "To fill in the label request I'm still missing the product code of VOY756.";
+    assert_eq!(browser.ask(asked).verdict, "undecided");
+    assert_eq!(browser.text("likeliest"), format!("Did you mean: {PRODUCT_CODE}"));
 }
 
 #[test]

@@ -206,6 +206,9 @@ impl Chat {
         if !unverified.is_empty() {
             writeln!(side, "  [not verified: no record of the batch states {unverified}]")?;
         }
+        if let Some(question) = &outcome.likeliest {
+            writeln!(side, "  [did you mean: {question}]")?;
+        }
         if !outcome.on_record.is_empty() {
             writeln!(side, "  [the records of this batch answer:")?;
             for question in outcome.on_record.iter().take(LISTED_QUESTIONS) {

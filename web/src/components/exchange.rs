@@ -99,12 +99,12 @@ fn below(props: &ExchangeViewProps, correction: Html) -> Html {
                     </p>
                 }
                 <Mark verdict={summary.verdict} />
-                if !summary.unverified.is_empty() {
+                if !summary.unverified.is_empty() && !summary.verdict.stands() {
                     <p class="unverified" data-testid="answer-unverified">
                         { "Not on record for this batch: " }<b>{ summary.unverified.join(", ") }</b>
                     </p>
                 }
-                { on_record(props, &summary.on_record) }
+                { on_record(props, summary) }
                 <ul class="facts">
                     { confidence(summary) }
                     { adapter(exchange) }
@@ -165,25 +165,37 @@ fn did_you_mean(props: &ExchangeViewProps, suggestions: &[Suggestion]) -> Html {
     }
 }
 
-/// Buttons that ask what the records do answer about a batch.
-fn on_record(props: &ExchangeViewProps, questions: &[String]) -> Html {
-    if questions.is_empty() {
+/// Buttons that ask what the records do answer about a batch. Where no answer stands, the one that is
+/// most likely meant comes before the others and is not folded away.
+fn on_record(props: &ExchangeViewProps, summary: &Summary) -> Html {
+    if summary.on_record.is_empty() {
         return Html::default();
     }
+    let button = |question: &String| {
+        let asked = question.clone();
+        let ask = props.on_ask.reform(move |_: MouseEvent| asked.clone());
+        html! {
+            <button type="button" class="link" onclick={ask} disabled={!props.can_ask}>
+                { question }
+            </button>
+        }
+    };
+    let likeliest = summary.likeliest.as_ref().filter(|_| !summary.verdict.stands());
+    let others = || summary.on_record.iter().filter(|question| Some(*question) != likeliest);
     html! {
-        <details class="on-record" data-testid="on-record">
-            <summary>{ "On record in other words? The records of this batch answer:" }</summary>
-            <ul>
-                { for questions.iter().cloned().map(|question| {
-                    let asked = question.clone();
-                    let ask = props.on_ask.reform(move |_: MouseEvent| asked.clone());
-                    html! {
-                        <li><button type="button" class="link" onclick={ask}
-                            disabled={!props.can_ask}>{ question }</button></li>
-                    }
-                }) }
-            </ul>
-        </details>
+        <div class="on-record" data-testid="on-record">
+            if let Some(question) = likeliest {
+                <p data-testid="likeliest">{ "Did you mean: " }{ button(question) }</p>
+            }
+            if others().next().is_some() {
+                <details>
+                    <summary>
+                        { "On record in other words? The records of this batch answer:" }
+                    </summary>
+                    <ul>{ for others().map(|question| html! { <li>{ button(question) }</li> }) }</ul>
+                </details>
+            }
+        </div>
     }
 }
 

@@ -125,6 +125,7 @@ pub async fn answer(
         corrections: outcome.corrections,
         read_as: outcome.read_as,
         on_record: outcome.on_record,
+        likeliest: outcome.likeliest,
         ending: ending(stop),
         memory_bytes: scope::memory_bytes() + answering.ranks.memory_bytes(),
     };

@@ -54,6 +54,7 @@ fn summary(ending: Ending) -> Summary {
         corrections: Vec::new(),
         read_as: None,
         on_record: Vec::new(),
+        likeliest: None,
         ending,
         memory_bytes: 1 << 25,
     }
