@@ -241,7 +241,8 @@ fn read_log(path: &Path, mut each: impl FnMut(AuditRecord) -> Result<()>) -> Res
 mod tests {
     use shared::testing::TinyBase;
     use shared::{
-        AnswerVerdict, AuditAdapter, AuditEngine, Base, Model, REFUSAL, RankSlice, SamplerConfig,
+        AnswerVerdict, AuditAdapter, AuditEngine, Base, Model, Outcome, REFUSAL, RankSlice,
+        SamplerConfig,
     };
 
     use super::*;
@@ -286,6 +287,25 @@ mod tests {
             engine: AuditEngine { version: "0".into(), sha256: sha256_hex(b"e"), ranks: None },
             sampler,
             decoding: Decoding::Free,
+        }
+    }
+
+    /// What the page would log of an approved answer.
+    fn approved(
+        fixture: &mut Fixture,
+        question: &str,
+        outcome: Outcome,
+        sampler: SamplerConfig,
+    ) -> AuditEvent {
+        AuditEvent {
+            read_as: outcome.read_as,
+            withdrawn: outcome.withdrawn,
+            answer: outcome.answer,
+            tokens: outcome.tokens,
+            stop: outcome.stop,
+            sampler,
+            decoding: Decoding::Approved,
+            ..event(fixture, question, 7)
         }
     }
 
@@ -338,16 +358,7 @@ mod tests {
             Inquiry::new(&mut fixture.session, safeguards, "voy756 yield", sampler.clone());
         let outcome = inquiry.unwrap().finish().unwrap();
         assert_eq!(outcome.read_as.as_deref(), Some("What is the yield of VOY756?"));
-        let given = AuditEvent {
-            read_as: outcome.read_as,
-            withdrawn: outcome.withdrawn,
-            answer: outcome.answer,
-            tokens: outcome.tokens,
-            stop: outcome.stop,
-            sampler,
-            decoding: Decoding::Approved,
-            ..event(&mut fixture, "voy756 yield", 7)
-        };
+        let given = approved(&mut fixture, "voy756 yield", outcome, sampler);
         assert_eq!(differs(&mut fixture, &given), None);
         assert!(differs(&mut fixture, &AuditEvent { read_as: None, ..given.clone() }).is_some());
         let stopped = AuditEvent {
@@ -383,16 +394,7 @@ mod tests {
             outcome.withdrawn.is_some().then_some(outcome)
         });
         let outcome = found.unwrap();
-        let given = AuditEvent {
-            read_as: outcome.read_as,
-            withdrawn: outcome.withdrawn,
-            answer: outcome.answer,
-            tokens: outcome.tokens,
-            stop: outcome.stop,
-            sampler,
-            decoding: Decoding::Approved,
-            ..event(&mut fixture, "shift boss VOY756", 7)
-        };
+        let given = approved(&mut fixture, "shift boss VOY756", outcome, sampler);
         assert_eq!(differs(&mut fixture, &given), None);
         assert!(differs(&mut fixture, &AuditEvent { withdrawn: None, ..given }).is_some());
     }
