@@ -76,8 +76,9 @@ impl Guard {
     }
 
     /// Whether a question asks its one batch for something that other batches have on record and
-    /// this one has not, and for nothing else; its own number, which it says itself, is no such thing. An answer that is not on record then stands for none:
-    /// of 73 such, tests and validation of ten adapters, all had none (counted with a prototype).
+    /// this one has not, and for nothing else; its own number, which it says itself, is no such thing.
+    /// An answer that is not on record then stands for none: of 73 such, tests and validation of ten
+    /// adapters, all had none (counted with a prototype).
     pub fn lacks(&self, question: &str) -> bool {
         let Named { batches, unknown, tokens, .. } = self.named(question);
         let asked = self.fields.asked_in(&tokens);
