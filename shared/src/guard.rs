@@ -38,6 +38,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+pub use again::OnRecord;
 pub use asked::{Asked, FieldIndex};
 pub use classifier::FieldClassifier;
 pub use fields::{AskingWord, FieldList, KnownField};

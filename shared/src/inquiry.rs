@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::exchange::{Exchange, SoloExchange};
 use crate::{
     AnswerTrie, AnswerVerdict, Assessment, ConfidenceScore, Correction, FieldEvidence, Guard,
-    GuardVerdict, REFUSAL, Reading, Result, SamplerConfig, Scores, Session, Step, StopReason,
-    UndecidedRule,
+    GuardVerdict, OnRecord, REFUSAL, Reading, Result, SamplerConfig, Scores, Session, Step,
+    StopReason, UndecidedRule,
 };
 
 /// What an adapter brings to hold questions and answers against.
@@ -94,7 +94,7 @@ pub struct Outcome {
     /// Where the model refused, or its answer is withheld: questions that the records do answer about
     /// the batch ([`Guard::questions_on_record`]), but not the one that was asked.
     pub on_record: Vec<String>,
-    /// The one of them that is most likely meant ([`Guard::likeliest_on_record`]).
+    /// The one of them that is most likely meant ([`OnRecord::likeliest`]).
     pub likeliest: Option<String>,
 }
 
@@ -231,14 +231,15 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
         );
         let none = self.answer.trim() == REFUSAL || assessment.verdict.instead().is_some();
         let guard = self.safeguards.guard.filter(|_| none);
-        let mut on_record =
-            guard.map_or_else(Vec::new, |guard| guard.questions_on_record(&self.reading.question));
-        // What has just been asked is not offered.
-        on_record.retain(|asked| {
-            *asked != self.reading.question && self.read_as.as_ref() != Some(asked)
+        let OnRecord { mut questions, likeliest } = guard.map_or_else(OnRecord::default, |guard| {
+            guard.questions_on_record(&self.reading.question)
         });
-        let likeliest = guard.and_then(|guard| guard.likeliest_on_record(&self.reading.question));
-        let likeliest = likeliest.filter(|asked| on_record.contains(asked));
+        // What has just been asked is not offered.
+        let is_new = |asked: &String| {
+            *asked != self.reading.question && self.read_as.as_ref() != Some(asked)
+        };
+        questions.retain(is_new);
+        let likeliest = likeliest.filter(is_new);
         Outcome {
             held_back: self.rest(),
             answer: self.answer.clone(),
@@ -252,7 +253,7 @@ impl<'a, E: Exchange> Inquiry<'a, E> {
             read_as: self.read_as.clone(),
             withdrawn: self.withdrawn.clone(),
             assessment,
-            on_record,
+            on_record: questions,
             likeliest,
         }
     }

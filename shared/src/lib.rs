@@ -41,12 +41,13 @@
 //! PEFT's two, `guard.json` and `lotwise.json`. The [`Guard`] knows which batches the records have:
 //! it refuses questions about others without asking the model, marks answers with values that
 //! no record states, and by the words of a question tells which field it asks for: what the model
-//! refuses although it is on record, or answers with what is not, is asked once more. The [`AdapterRecord`] says which data, base,
-//! recipe and seed made the adapter, and [`AdapterRecord::check`] whether it fits the base at hand;
-//! its [`RefusalBias`] says how readily the model refuses, and its [`UndecidedRule`] how unsure is
-//! too unsure. An [`Assessment`] puts all that into one mark under the answer; an [`Inquiry`] is the
-//! whole course from what was typed to that mark. An [`AuditRecord`] keeps question and answer, and
-//! a [`FeedbackRecord`] what a reader says to it.
+//! refuses although it is on record, or answers with what is not, is asked once more. The
+//! [`AdapterRecord`] says which data, base, recipe and seed made the adapter, and
+//! [`AdapterRecord::check`] whether it fits the base at hand; its [`RefusalBias`] says how
+//! readily the model refuses, and its [`UndecidedRule`] how unsure is too unsure. An
+//! [`Assessment`] puts all that into one mark under the answer; an [`Inquiry`] is the whole
+//! course from what was typed to that mark. An [`AuditRecord`] keeps question and answer, and a
+//! [`FeedbackRecord`] what a reader says to it.
 //!
 //! # Trust in bytes
 //!
@@ -96,7 +97,8 @@ pub use feedback::{FeedbackRecord, MAX_FEEDBACK_LINE};
 pub use gguf::{GgmlType, Gguf, GgufBuilder, TensorInfo, Value, ValueArray};
 pub use guard::{
     Asked, AskingWord, Correction, FieldClassifier, FieldIndex, FieldList, GUARD_FILE, Guard,
-    GuardList, GuardVerdict, KnownField, Reading, TellingWords, identifier_words, singular,
+    GuardList, GuardVerdict, KnownField, OnRecord, Reading, TellingWords, identifier_words,
+    singular,
 };
 pub use hash::{hex, sha256_hex};
 pub use inquiry::{Inquiry, Outcome, Progress, Safeguards};

@@ -130,8 +130,7 @@ impl Assessment {
         });
         let unverified = guard.map_or_else(Vec::new, |guard| guard.unverified(question, answer));
         let refused = answer.trim() == REFUSAL;
-        let on_record = refused || guard.is_none_or(|guard| guard.is_on_record(answer));
-        let withheld = !unverified.is_empty() || !on_record;
+        let withheld = guard.is_some_and(|guard| guard.withholds(&unverified, answer));
         let verdict = if withheld && ended && guard.is_some_and(|guard| guard.lacks(question)) {
             AnswerVerdict::LacksField
         } else if withheld {

@@ -76,7 +76,7 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn row(cells: &[String; 24]) -> String {
+fn row(cells: &[String; COLUMNS.len()]) -> String {
     cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 

@@ -7,9 +7,18 @@ use super::Guard;
 use super::asked::AsksForBatch;
 use super::classifier::{Classifier, Shares};
 use super::fields::recorded;
-use super::named::Named;
 use super::words::shape;
 use crate::REFUSAL;
+
+/// What the records answer about a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnRecord {
+    /// The questions, the likeliest first.
+    pub questions: Vec<String>,
+    /// The one of them that is most likely meant; none where the batch has something in words of its
+    /// own.
+    pub likeliest: Option<String>,
+}
 
 impl Guard {
     /// The question in the records' own words, for a model that refused it, or whose answer is not
@@ -25,30 +34,26 @@ impl Guard {
         /// and more; with 0.7 36 of 47, with 0.9 20 of 21 (tests and validation of the sample's and of
         /// five other adapters, counted with a prototype).
         const NO_DOUBT: f32 = 0.8;
-        let refused = answer.trim() == REFUSAL;
-        let withheld = !refused && self.is_since(7) && self.withholds(question, answer);
-        if !refused && !withheld {
+        let withheld = || self.withholds(&self.unverified(question, answer), answer);
+        let has_none = answer.trim() == REFUSAL || self.is_since(7) && withheld();
+        if !has_none {
             return None;
         }
-        let Named { batches, unknown, tokens, .. } = self.named(question);
-        if batches.is_empty() {
+        let named = self.named(question);
+        if named.batches.is_empty() {
             let wording = self.fields.batch_wording.as_ref()?;
             let meant = self.by_product(question);
             let meant = meant.filter(|meant| meant.asks_for_batch >= AsksForBatch::Clearly)?;
             return Some(wording.replace("{p}", &question[meant.place]));
         }
-        let mut batches = batches.iter();
-        let ((batch, written), None) = (batches.next()?, batches.next()) else { return None };
-        if unknown {
-            return None;
-        }
-        let asked = self.fields.asked_in(&tokens);
+        let (batch, written) = named.only_batch()?;
+        let asked = self.fields.asked_in(&named.tokens);
         let on_record = self.on_record(batch, &asked);
         let mut wordings = on_record.filter_map(|field| self.fields.wordings.get(&field));
         let wording = match (wordings.next(), wordings.next()) {
             (Some(only), None) => only,
             (None, _) if asked.fields.is_empty() && !asked.too_long && self.is_since(7) => {
-                let shares = self.classifier.as_ref()?.shares(&tokens);
+                let shares = self.classifier.as_ref()?.shares(&named.tokens);
                 let (likeliest, share) =
                     self.likely_wordings(batch, Some(&shares)).into_iter().next()?;
                 let clear = shares.told && share > NO_DOUBT && !self.has_own_words(batch);
@@ -59,9 +64,11 @@ impl Guard {
         Some(wording.replace("{b}", &self.name(batch, written)))
     }
 
-    /// Whether an answer is not to be shown as one: a value in it, or the whole, is not on record.
-    pub fn withholds(&self, question: &str, answer: &str) -> bool {
-        !self.unverified(question, answer).is_empty() || !self.is_on_record(answer)
+    /// Whether an answer is not to be shown as one: values in it, as [`Self::unverified`] finds them,
+    /// or the whole are not on record. The refusal is no such answer.
+    pub(crate) fn withholds(&self, unverified: &[String], answer: &str) -> bool {
+        let on_record = || answer.trim() == REFUSAL || self.is_on_record(answer);
+        !unverified.is_empty() || !on_record()
     }
 
     /// Whether a question names a batch that has something in the records' own words alone. That
@@ -80,51 +87,40 @@ impl Guard {
     /// An answer that is not on record then stands for none: of 73 such, tests and validation of ten
     /// adapters, all had none (counted with a prototype).
     pub fn lacks(&self, question: &str) -> bool {
-        let Named { batches, unknown, tokens, .. } = self.named(question);
-        let asked = self.fields.asked_in(&tokens);
+        let named = self.named(question);
+        let Some((batch, _)) = named.only_batch().filter(|_| self.is_since(7)) else {
+            return false;
+        };
+        let asked = self.fields.asked_in(&named.tokens);
         let number = self.fields.batch_number;
         let of_plant = |known: &Classifier| {
             asked.fields.iter().any(|field| known.knows(*field) && Some(*field) != number)
         };
-        let has = |batch: &String| self.on_record(batch, &asked).next().is_some();
-        self.is_since(7)
-            && batches.len() == 1
-            && !unknown
-            && asked.whole
+        asked.whole
             && self.classifier.as_ref().is_some_and(of_plant)
-            && !batches.keys().any(|batch| has(batch) || self.has_own_words(batch))
+            && self.on_record(batch, &asked).next().is_none()
+            && !self.has_own_words(batch)
     }
 
     /// What the records answer about the one batch that a question names, in their own words: a
     /// question for each field on record, unless the records ask for it by something else as well;
     /// first those that its words make likely. None if the question names several batches, an unknown
     /// one or none.
-    pub fn questions_on_record(&self, question: &str) -> Vec<String> {
-        self.by_share(question).into_iter().map(|(asked, _)| asked).collect()
-    }
-
-    /// That of [`Self::questions_on_record`] which a question most likely means, by its words; none
-    /// where the batch has something in words of its own.
-    pub fn likeliest_on_record(&self, question: &str) -> Option<String> {
+    pub fn questions_on_record(&self, question: &str) -> OnRecord {
         /// Of refusals that did not stand with this share and more, 10 of 15 were of that, and the
         /// others of nothing on record; at batches with words of their own 18 of 59 (tests of the
         /// sample's two adapters and of five others, counted with a prototype).
         const LIKELY: f32 = 0.7;
-        let (likeliest, share) = self.by_share(question).into_iter().next()?;
-        (share > LIKELY && !self.leaves_open(question)).then_some(likeliest)
-    }
-
-    fn by_share(&self, question: &str) -> Vec<(String, f32)> {
-        let Named { batches, unknown, tokens, .. } = self.named(question);
-        let mut batches = batches.into_iter();
-        let (Some((batch, written)), None, false) = (batches.next(), batches.next(), unknown)
-        else {
-            return Vec::new();
-        };
-        let name = self.name(&batch, &written);
-        let shares = self.classifier.as_ref().map(|known| known.shares(&tokens));
-        let wordings = self.likely_wordings(&batch, shares.as_ref()).into_iter();
-        wordings.map(|(wording, share)| (wording.replace("{b}", &name), share)).collect()
+        let named = self.named(question);
+        let Some((batch, written)) = named.only_batch() else { return OnRecord::default() };
+        let shares = self.classifier.as_ref().map(|known| known.shares(&named.tokens));
+        let wordings = self.likely_wordings(batch, shares.as_ref());
+        let likely = wordings.first().is_some_and(|(_, share)| *share > LIKELY);
+        let name = self.name(batch, written);
+        let questions: Vec<String> =
+            wordings.into_iter().map(|(wording, _)| wording.replace("{b}", &name)).collect();
+        let likeliest = questions.first().filter(|_| likely && !self.has_own_words(batch)).cloned();
+        OnRecord { questions, likeliest }
     }
 
     /// How the records ask for what they have of a batch, and the share that is meant by it; the

@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_is_on_record_is_listed_in_its_words() {
-        let listed = |question: &str| guard().questions_on_record(question);
+        let listed = |question: &str| guard().questions_on_record(question).questions;
         let yields = "What is the yield of batch 24H0139?";
         assert_eq!(listed("mood of 24h0139"), [yields]);
         let [supervisor, yields, approver] = [

@@ -175,12 +175,20 @@ impl GuardList {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        if !(1..=FORMAT_VERSION).contains(&self.format_version) {
-            return Err(Error::Value {
-                name: format!("{GUARD_FILE}: format_version"),
-                expected: format!("1 to {FORMAT_VERSION}"),
-                found: self.format_version.to_string(),
-            });
+        let problem = |name: &str, expected: &str, found: String| {
+            Err(Error::Value {
+                name: format!("{GUARD_FILE}: {name}"),
+                expected: expected.into(),
+                found,
+            })
+        };
+        let format = self.format_version;
+        if !(1..=FORMAT_VERSION).contains(&format) {
+            return problem(
+                "format_version",
+                &format!("1 to {FORMAT_VERSION}"),
+                format.to_string(),
+            );
         }
         salt_bytes(&self.salt)?;
         let hashes = [&self.batches, &self.identifiers, &self.stems, &self.facts, &self.answers];
@@ -191,29 +199,19 @@ impl GuardList {
             product.validate()?;
         }
         self.fields.validate()?;
-        let newer = self.format_version >= 7;
-        let problem = |name: &str, expected: &str| {
-            Err(Error::Value {
-                name: format!("{GUARD_FILE}: {name}"),
-                expected: expected.into(),
-                found: format!("format_version {}", self.format_version),
-            })
-        };
+        let (newer, found) = (format >= 7, format!("format_version {format}"));
         if self.fields.batch_wording.is_some() && !newer {
-            return problem("fields.batch_wording", "format_version 7 or later");
+            return problem("fields.batch_wording", "format_version 7 or later", found);
         }
         if let Some(classifier) = &self.classifier {
             if classifier.features.is_some() != newer {
-                return problem("classifier.features", "listed since format_version 7, not before");
+                let expected = "listed since format_version 7, not before";
+                return problem("classifier.features", expected, found);
             }
             classifier.validate(self.fields.fields.len())?;
         }
         match self.vocabulary.iter().find(|w| !w.bytes().all(|b| b.is_ascii_lowercase())) {
-            Some(word) => Err(Error::Value {
-                name: format!("{GUARD_FILE}: vocabulary"),
-                expected: "words of lower-case letters".into(),
-                found: word.clone(),
-            }),
+            Some(word) => problem("vocabulary", "words of lower-case letters", word.clone()),
             None => Ok(()),
         }
     }

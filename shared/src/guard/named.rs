@@ -74,6 +74,12 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// The one batch that it names, by key, and as it writes it; none beside others, known or not.
+    pub(super) fn only_batch(&self) -> Option<(&String, &String)> {
+        let only = self.batches.len() == 1 && !self.unknown;
+        self.batches.iter().next().filter(|_| only)
+    }
+
     /// Adds a batch; the words before it that only introduce it go.
     fn batch(&mut self, batch: String) {
         let is = |list: &[&str], word: Option<&String>| {

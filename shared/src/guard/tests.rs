@@ -256,15 +256,15 @@ fn the_likeliest_question_on_record_comes_first() {
         ("thing of VOY756", [thing, code]),
         ("VOY756", [thing, code]),
     ] {
-        assert_eq!(guard.questions_on_record(question), expected, "{question}");
+        assert_eq!(guard.questions_on_record(question).questions, expected, "{question}");
     }
-    let likeliest = |question: &str| guard.likeliest_on_record(question);
+    let likeliest = |question: &str| guard.questions_on_record(question).likeliest;
     assert_eq!(likeliest("thing of VOY756").as_deref(), Some(thing));
     assert_eq!(likeliest("stuff of VOY756").as_deref(), Some(code));
     for question in ["stuff or thing of VOY756", "VOY756", "thing of KLM120", "stuff"] {
         assert_eq!(likeliest(question), None, "{question}");
     }
-    assert_eq!(guard.questions_on_record("stuff of KLM120"), ["What code has KLM120?"]);
+    assert_eq!(guard.questions_on_record("stuff of KLM120").questions, ["What code has KLM120?"]);
 }
 
 #[test]

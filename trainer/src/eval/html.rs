@@ -48,9 +48,9 @@ impl Evidence {
              <b>Hallucination</b>: the answer states such a value that is neither in the reference \
              nor in the question. <b>Refusal</b>: of the questions that the records cannot answer, \
              those refused. An answer that is not on record word for word is withheld: it states \
-             nothing and counts as refused. <b>Standing</b>: neither withheld, unless a refusal stands in its \
-             place because the batch has no record of what the question names, nor undecided nor left \
-             open. \
+             nothing and counts as refused. <b>Standing</b>: neither withheld, unless a refusal \
+             stands in its place because the batch has no record of what the question names, nor \
+             undecided nor left open. \
              <b>Standing, but wrong</b>: what a reader could be misled by.</p>"
                 .to_owned();
         let rows = self.evaluation.files.iter().map(|f| (short(&f.file), &f.metrics)).collect();

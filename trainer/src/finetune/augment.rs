@@ -84,6 +84,8 @@ pub struct Example {
 pub struct Dataset<'g> {
     pub(super) grammar: &'g Grammar,
     pub(super) facts: Vec<Fact>,
+    /// Places of the facts that have paraphrases.
+    paraphrased: Vec<usize>,
     /// Batch identifiers, as written in the data.
     pub batches: Vec<String>,
     pub(super) products: Vec<String>,
@@ -152,9 +154,13 @@ impl<'g> Dataset<'g> {
                 topic.field = None;
             }
         }
+        let has_some =
+            |(at, fact): (usize, &Fact)| (!fact.pair.paraphrases.is_empty()).then_some(at);
+        let paraphrased = facts.iter().enumerate().filter_map(has_some).collect();
         let mut dataset = Self {
             grammar,
             facts,
+            paraphrased,
             batches: batches.into_iter().collect(),
             products: products.into_iter().collect(),
             product_names: BTreeSet::new(),
@@ -407,13 +413,25 @@ impl<'g> Dataset<'g> {
     fn missing(&self, split: Split, noise: Noise, rng: &mut ChaCha8Rng) -> Option<Example> {
         let batch = rng.pick(&self.batches);
         let known = self.known.get(batch)?;
-        if split == Split::Train
-            && let Some(question) = self.asked_of_others(batch, known, rng)
-        {
-            let question = self.grammar.noisy(question, noise, rng);
-            let answer = shared::REFUSAL.to_owned();
-            return Some(Example { question, answer, origin: Origin::MissingField });
-        }
+        let others =
+            if split == Split::Train { self.asked_of_others(batch, known, rng) } else { None };
+        let question = match others {
+            Some(question) => self.grammar.noisy(question, noise, rng),
+            None => self.asked_by_name(batch, known, split, noise, rng)?,
+        };
+        let answer = shared::REFUSAL.to_owned();
+        Some(Example { question, answer, origin: Origin::MissingField })
+    }
+
+    /// A question about a batch by the name of a field that it doesn't have.
+    fn asked_by_name(
+        &self,
+        batch: &str,
+        known: &Known,
+        split: Split,
+        noise: Noise,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<String> {
         for _ in 0..30 {
             let field = self.any_field(true, rng);
             // A name in the words of one of the batch's own pairs could mean what is recorded.
@@ -422,9 +440,7 @@ impl<'g> Dataset<'g> {
                 continue;
             }
             let subject = self.subject(batch, batch, &field, rng);
-            let question = self.grammar.question(&field, subject, split, noise, rng);
-            let answer = shared::REFUSAL.to_owned();
-            return Some(Example { question, answer, origin: Origin::MissingField });
+            return Some(self.grammar.question(&field, subject, split, noise, rng));
         }
         None
     }
@@ -432,13 +448,11 @@ impl<'g> Dataset<'g> {
     /// What a paraphrased pair asks of another batch, asked of one that has no such pair, now and then.
     /// The grammar's names of what it asks for are not the words that readers use at such a plant.
     fn asked_of_others(&self, batch: &str, known: &Known, rng: &mut ChaCha8Rng) -> Option<String> {
-        let paraphrased: Vec<&Fact> =
-            self.facts.iter().filter(|fact| !fact.pair.paraphrases.is_empty()).collect();
-        if paraphrased.is_empty() || !rng.chance(OTHERS_WORDS) {
+        if self.paraphrased.is_empty() || !rng.chance(OTHERS_WORDS) {
             return None;
         }
         for _ in 0..30 {
-            let fact = *rng.pick(&paraphrased);
+            let fact = &self.facts[*rng.pick(&self.paraphrased)];
             let Some(wording) = fact.wording() else { continue };
             let on_record = fact
                 .field()

@@ -481,7 +481,7 @@ mod tests {
             let mut pairs = pairs();
             pairs.push(pair(question, "It is 7.", "KTR218"));
             let guard = guard(&pairs);
-            guard.questions_on_record("KTR218").contains(&question.to_owned())
+            guard.questions_on_record("KTR218").questions.contains(&question.to_owned())
         };
         assert!(list("Give nD20 as read for KTR218 at bulk release."));
         assert!(!list("Give glunk of RM-2231 as read for KTR218 at bulk release."));

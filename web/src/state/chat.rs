@@ -43,7 +43,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The answer as it was given, though something else may stand in its place; `None` until it has ended, and where there is none.
+    /// The answer as it was given, though something else may stand in its place; `None` until it has
+    /// ended, and where there is none.
     #[must_use]
     pub fn given(&self) -> Option<&str> {
         match self {
